@@ -1,0 +1,42 @@
+"""An outbound HTTP client for web services that cannot take the service down."""
+
+from resilient_http.call import Journal
+from resilient_http.client import AsyncClient, Client
+from resilient_http.errors import (
+    Cancelled,
+    CircuitOpen,
+    DeadlineExceeded,
+    ForeignAwait,
+    NoEndpoint,
+    RateLimited,
+    Refused,
+    ResilienceError,
+    Saturated,
+    SettingsError,
+)
+from resilient_http.resilience import Resilience
+from resilient_http.scope import deadline, detached
+from resilient_http.settings.models import Settings
+from resilient_http.transport import AsyncResilientTransport, ResilientTransport
+
+__all__ = [
+    "AsyncClient",
+    "AsyncResilientTransport",
+    "Cancelled",
+    "CircuitOpen",
+    "Client",
+    "DeadlineExceeded",
+    "ForeignAwait",
+    "Journal",
+    "NoEndpoint",
+    "RateLimited",
+    "Refused",
+    "Resilience",
+    "ResilienceError",
+    "ResilientTransport",
+    "Saturated",
+    "Settings",
+    "SettingsError",
+    "deadline",
+    "detached",
+]

@@ -1,0 +1,114 @@
+"""Client, AsyncClient: the way in, for people. httpx clients with everything that httpx users know.
+
+A client opens the call above auth and redirects, so that all hops share one deadline and one journal, and says whether
+the body will be streamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from resilient_http.errors import SettingsError
+from resilient_http.transport import AsyncResilientTransport, Host, ResilientTransport, current_call
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient as _Async
+    from httpx import Client as _Sync
+else:
+    _Sync = _Async = object
+
+LOST = {
+    "proxy": "proxy",
+    "verify": "tls.verify",
+    "cert": "tls.cert",
+    "http1": "http2",
+    "http2": "http2",
+    "limits": "pool",
+}
+
+
+class SyncCalls(_Sync):
+    """What a sync client does beyond httpx, over either backend."""
+
+    _transport_class: type[Any] = ResilientTransport
+
+    def __init__(self, host: Host, **options: Any) -> None:
+        options = _checked(options, lambda engine: self._transport_class(host, engine))
+        super().__init__(**options)
+        self._host = host
+
+    def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+        """As httpx's; one call, however many hops auth and redirects make."""
+        dispatcher = self._host.dispatcher
+        port = getattr(self._transport_for_url(request.url), "port", None) or self._host.sync_port
+        call = dispatcher.open(port, request.method, streamed=stream)
+        token = current_call.set(call)
+        try:
+            response = super().send(request, stream=stream, **options)
+        except BaseException as exc:
+            dispatcher.close(call, None, exc)
+            raise
+        finally:
+            current_call.reset(token)
+        dispatcher.close(call, response.status_code)
+        return response
+
+
+class AsyncCalls(_Async):
+    """What an async client does beyond httpx, over either backend."""
+
+    _transport_class: type[Any] = AsyncResilientTransport
+
+    def __init__(self, host: Host, **options: Any) -> None:
+        options = _checked(options, lambda engine: self._transport_class(host, engine))
+        super().__init__(**options)
+        self._host = host
+
+    async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+        """As httpx's; one call, however many hops auth and redirects make."""
+        dispatcher = self._host.dispatcher
+        port = getattr(self._transport_for_url(request.url), "port", None) or self._host.async_port
+        call = dispatcher.open(port, request.method, streamed=stream)
+        token = current_call.set(call)
+        try:
+            response = await super().send(request, stream=stream, **options)
+        except BaseException as exc:
+            dispatcher.close(call, None, exc)
+            raise
+        finally:
+            current_call.reset(token)
+        dispatcher.close(call, response.status_code)
+        return response
+
+
+class Client(SyncCalls, httpx.Client):
+    """An `httpx.Client` whose calls go through the policies. Thread-safe, as httpx's.
+
+    Get one from `Resilience.client()`. Clients share the connections of their Resilience, so one may be made for each
+    inbound request; closing it closes nothing that others use. A `transport=` of the user's becomes the engine and is
+    closed with the client.
+
+    Raises:
+        SettingsError: An argument that would be lost beneath our transport; it names the setting to use instead.
+    """
+
+
+class AsyncClient(AsyncCalls, httpx.AsyncClient):
+    """An `httpx.AsyncClient` whose calls go through the policies. As Client; asyncio and trio."""
+
+
+def _checked(options: dict[str, Any], wrap: Callable[[Any], Any]) -> dict[str, Any]:
+    """Refuse what would be lost, and put our transport around what the user brings."""
+    for name in LOST.keys() & options.keys():
+        message = f"Client({name}=...) would have no effect; use the setting {LOST[name]}, of the upstream or defaults"
+        raise SettingsError(message, path=name, value=None)
+    options["transport"] = wrap(options.get("transport"))
+    mounts: Mapping[str, Any] | None = options.get("mounts")
+    if mounts is not None:
+        options["mounts"] = {pattern: engine and wrap(engine) for pattern, engine in mounts.items()}
+    # httpx's own default of 5 s would cut what the settings allow; what the user gives narrows it.
+    options.setdefault("timeout", None)
+    return options

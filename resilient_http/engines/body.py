@@ -1,0 +1,126 @@
+"""Body: the response body that a user streams. It ends the attempt when it ends, and keeps to the call's deadline.
+
+Also what can be known about a request's body before it is sent: whether it can be sent again.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from resilient_http.state.outcome import Fault
+
+if TYPE_CHECKING:
+    from resilient_http.call import Attempt
+    from resilient_http.engines.backend import Backend
+
+KEPT = 65536  # bytes of a streamed response that are kept while the call is repeated
+
+
+class _Body:
+    """What sync and async bodies do alike."""
+
+    def __init__(self, stream: Any, attempt: Attempt, backend: Backend) -> None:
+        self._stream = stream
+        self._attempt = attempt
+        self._backend = backend
+
+    def _now(self) -> float:
+        return self._attempt.call.port.now()
+
+    def _complete(self) -> None:
+        self._attempt.end(self._now())
+
+    def _closed(self) -> None:
+        # Closed before its end: by the user, or by a failure that has been reported already.
+        if self._attempt.fault is None:
+            self._attempt.fault = Fault.CANCELLED
+        self._attempt.end(self._now())
+
+    def _broken(self, error: Exception) -> Exception:
+        """What the user is told: the failure itself, or that the call's deadline has passed."""
+        attempt, now = self._attempt, self._now()
+        call = attempt.call
+        attempt.fault = self._backend.fault_of(error)
+        attempt.end(now, error)
+        if attempt.fault is Fault.TIMEOUT and call.overdue(now):
+            return self._backend.dress(call.exceeded())
+        error.journal = call.journal  # type: ignore[attr-defined]
+        return error
+
+
+class _SyncBody(_Body):
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except Exception as exc:
+            error = self._broken(exc)
+            if error is exc:
+                raise
+            raise error from exc
+        self._complete()
+
+    def close(self) -> None:
+        try:
+            self._stream.close()
+        finally:
+            self._closed()
+
+
+class _AsyncBody(_Body):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._stream:
+                yield chunk
+        except Exception as exc:
+            error = self._broken(exc)
+            if error is exc:
+                raise
+            raise error from exc
+        self._complete()
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            self._closed()
+
+
+@cache
+def sync_body(module: Any) -> Any:
+    """The class of sync bodies for one backend; httpx insists on its own base class."""
+    return type("SyncBody", (_SyncBody, module.SyncByteStream), {})
+
+
+@cache
+def async_body(module: Any) -> Any:
+    """The class of async bodies for one backend."""
+    return type("AsyncBody", (_AsyncBody, module.AsyncByteStream), {})
+
+
+def replayable(stream: Any, module: Any) -> bool:
+    """Whether a request's body can be sent again, whole.
+
+    Bytes can, and multipart whose files seek, and a list of chunks. A generator cannot; and an iterator or an open file
+    must not be tried: httpx would send it empty the second time, without an error.
+    """
+    if type(stream) is module.ByteStream:
+        return True
+    kind = type(stream).__name__
+    if kind == "MultipartStream":
+        return all(_seeks(getattr(field, "file", None)) for field in stream.fields)
+    if kind in ("IteratorByteStream", "AsyncIteratorByteStream"):
+        chunks = stream._stream  # noqa: SLF001 - httpx offers no other way to see what it will iterate
+        if hasattr(chunks, "read") or hasattr(chunks, "aread") or inspect.isgenerator(chunks):
+            return False
+        return hasattr(chunks, "__iter__") and iter(chunks) is not chunks
+    return False
+
+
+def _seeks(file: Any) -> bool:
+    if file is None or isinstance(file, (str, bytes)):
+        return True
+    seekable = getattr(file, "seekable", None)
+    return bool(seekable()) if callable(seekable) else hasattr(file, "seek")

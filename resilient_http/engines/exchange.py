@@ -1,0 +1,86 @@
+"""Exchange: one attempt's request on its way out, and its response on its way back; alike for sync and async."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from resilient_http.call import Attempt
+from resilient_http.engines.backend import Backend, never_sent
+from resilient_http.engines.network import Allowance
+from resilient_http.semantics import keep_alive
+from resilient_http.state.endpoints import Endpoint
+
+MARGIN = 0.5  # seconds before a server's own limit at which we stop using its idle connection
+
+
+def request_for(attempt: Attempt, endpoint: Endpoint) -> Any:
+    """A request of the attempt's own: the user's, with its time limits, trace headers and the endpoint's name.
+
+    The URL stays the logical one, but for the scheme; only a proxy must be told the endpoint's address.
+    """
+    original, link = attempt.call.request, endpoint.link
+    # httpx.Request's constructor costs 10 µs and reads the body; a copy of its public attributes is all that is needed.
+    request = object.__new__(type(original))
+    request.__dict__.update(original.__dict__)
+    if link.host is not None or attempt.headers:
+        request.headers = _headers(attempt, original, link.host)
+    extensions = {**original.extensions, "timeout": _allowances(attempt)}
+    if attempt.trace is not None:
+        extensions["trace"] = attempt.trace
+    if link.host is not None:
+        if endpoint.scheme == "https":
+            extensions.setdefault("sni_hostname", link.host.rpartition(":")[0] or link.host)
+        if link.proxy is not None:
+            request.url = original.url.copy_with(scheme=endpoint.scheme, host=endpoint.host, port=endpoint.port)
+        elif endpoint.scheme == "https" and original.url.scheme != "https":
+            request.url = original.url.copy_with(scheme="https")
+    request.extensions = extensions
+    return request
+
+
+def received(attempt: Attempt, response: Any) -> None:
+    """The headers have come."""
+    attempt.answer(response.status_code)
+    stream = response.extensions.get("network_stream")
+    watch = getattr(stream, "watch", None)
+    if watch is not None:
+        seconds = keep_alive(response.headers.get("keep-alive", ""))
+        if seconds is not None:
+            watch.idle_limit = max(0.0, seconds - MARGIN)
+
+
+def failed(attempt: Attempt, error: BaseException, backend: Backend, *, watched: bool) -> None:
+    """The attempt ended in an exception of the engine's.
+
+    Args:
+        attempt: The attempt.
+        error: What was raised.
+        backend: Knows its exceptions.
+        watched: Whether the network was ours, so that `attempt.sent` is known; else the exception must tell.
+    """
+    attempt.fault = backend.fault_of(error)
+    if not watched and attempt.status is None:
+        attempt.sent = not never_sent(error)
+
+
+def _headers(attempt: Attempt, original: Any, host: str | None) -> Any:
+    headers = type(original.headers)(original.headers)
+    # httpx wrote the upstream's name; what the user wrote wins.
+    if host is not None and headers.get("host") == attempt.call.upstream:
+        headers["Host"] = host
+    for name, value in attempt.headers:
+        headers[name] = value
+    return headers
+
+
+def _allowances(attempt: Attempt) -> dict[str, float | None]:
+    phases = attempt.phases
+    left = attempt.expires - attempt.started
+    pool = phases.get("pool")
+    return {
+        "connect": Allowance.of(phases.get("connect"), attempt),
+        "read": Allowance.of(phases.get("read"), attempt),
+        "write": Allowance.of(phases.get("write"), attempt),
+        "pool": (None if left == math.inf else left) if pool is None else min(pool, left),
+    }

@@ -1,0 +1,124 @@
+"""Pool: one engine for each endpoint, with its own connections.
+
+An engine is httpx's own transport, so OpenTelemetry's instrumentation and mocks that patch it keep working. It gets
+our network backend, which sends the endpoint's connections to the endpoint's address while the request keeps the
+logical URL. Engines are made on first use.
+"""
+
+from __future__ import annotations
+
+import functools
+import ssl
+import threading
+from typing import Any
+
+from resilient_http.engines.backend import Backend
+from resilient_http.engines.network import AsyncNetwork, SyncNetwork
+from resilient_http.state.endpoints import Endpoint, Link
+
+
+class EnginePool:
+    """The engines of one process (sync) or of one event loop (async). Thread-safe.
+
+    Args:
+        backend: httpx or httpx2.
+        is_async: Which kind of engine to make.
+    """
+
+    def __init__(self, backend: Backend, *, is_async: bool) -> None:
+        self._backend = backend
+        self._is_async = is_async
+        self._engines: dict[Endpoint, Any] = {}
+        self.retired: list[Any] = []  # of endpoints that are gone, to be closed by whoever may wait for it
+        self._lock = threading.Lock()
+
+    def engine(self, endpoint: Endpoint) -> Any:
+        """The endpoint's engine."""
+        engine = self._engines.get(endpoint)
+        if engine is None:
+            with self._lock:
+                engine = self._engines.get(endpoint)
+                if engine is None:
+                    engine = self._engines[endpoint] = make_engine(self._backend, endpoint, is_async=self._is_async)
+        return engine
+
+    def retire(self, endpoint: Endpoint) -> None:
+        """Take the engine of an endpoint that is gone out of use."""
+        with self._lock:
+            engine = self._engines.pop(endpoint, None)
+            if engine is not None:
+                self.retired.append(engine)
+
+    def take_retired(self) -> list[Any]:
+        """Retired engines, to be closed by the caller."""
+        with self._lock:
+            retired, self.retired = self.retired, []
+        return retired
+
+    def take_all(self) -> list[Any]:
+        """Take all engines out, to be closed by the caller."""
+        with self._lock:
+            engines, self._engines, self.retired = [*self._engines.values(), *self.retired], {}, []
+        return engines
+
+    def connections(self) -> int:
+        """Connections that are open, idle ones included."""
+        return sum(len(_core_pool(engine).connections) for engine in list(self._engines.values()))
+
+
+def is_instrumented(module: Any) -> bool:
+    """Whether OpenTelemetry's instrumentation has wrapped httpx's transports."""
+    return hasattr(module.HTTPTransport.handle_request, "__wrapped__")
+
+
+def make_engine(backend: Backend, endpoint: Endpoint, *, is_async: bool) -> Any:
+    """An httpx transport that reaches one endpoint and keeps to deadlines."""
+    link, module = endpoint.link, backend.module
+    kind = module.AsyncHTTPTransport if is_async else module.HTTPTransport
+    engine = kind(
+        verify=_ssl_context(backend, endpoint.scheme, link),
+        http2=link.http2,
+        proxy=link.proxy,
+        limits=module.Limits(
+            max_connections=link.max_connections,
+            max_keepalive_connections=link.max_keepalive,
+            keepalive_expiry=link.keepalive_expiry,
+        ),
+    )
+    network = AsyncNetwork if is_async else SyncNetwork
+    address = None if link.proxy else (endpoint.host, endpoint.port)
+    pool = _core_pool(engine)
+    inner = pool._network_backend  # noqa: SLF001 - see _core_pool
+    pool._network_backend = network(backend.core, inner, address, renewable=link.proxy is None)  # noqa: SLF001
+    return engine
+
+
+def _core_pool(engine: Any) -> Any:
+    """httpcore's pool. Private names, the same in httpx and httpx2; tests/engines/test_pool.py notices if they go."""
+    return engine._pool  # noqa: SLF001
+
+
+def _ssl_context(backend: Backend, scheme: str, link: Link) -> ssl.SSLContext:
+    if scheme != "https":
+        # Reading the CA bundle costs some 90 ms, and httpx does it even where no TLS is spoken.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return _tls(backend, link.verify, link.cert, link.http2)
+
+
+@functools.cache
+def _tls(
+    backend: Backend,
+    verify: bool | str,
+    cert: str | tuple[str, str] | None,
+    http2: bool,  # noqa: ARG001 - see below
+) -> ssl.SSLContext:
+    # One context for all engines that trust alike; httpcore writes the ALPN list into it, hence http2 in the key.
+    if isinstance(verify, str):
+        context = ssl.create_default_context(cafile=verify)
+    else:
+        context = backend.module.create_ssl_context(verify=verify)
+    if isinstance(cert, str):
+        context.load_cert_chain(cert)
+    elif cert is not None:
+        context.load_cert_chain(*cert)
+    return context

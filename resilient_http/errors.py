@@ -1,0 +1,103 @@
+"""Every exception of resilient_http.
+
+    ResilienceError                 .upstream .journal
+    ├── Refused                     we did not send; also an httpx.TransportError        .retry_in
+    │   ├── CircuitOpen             also a pybreaker.CircuitBreakerError
+    │   ├── RateLimited
+    │   ├── Saturated               the concurrency limit or its queue is full; also an httpx.PoolTimeout
+    │   └── NoEndpoint              nothing to send to
+    ├── DeadlineExceeded            also an httpx.TimeoutException                       .budget
+    ├── Cancelled                   the inbound caller went away; also an httpx.TransportError
+    └── ForeignAwait                a policy awaited something else than its port in a sync client
+    SettingsError                   a ValueError                                         .path .value
+
+The upstream's own failures are not here: an `httpx.ConnectError` or a 503 passes through as it is. Every exception that
+leaves a client carries the call's journal as `.journal`. All of them pickle.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pybreaker
+
+if TYPE_CHECKING:
+    from resilient_http.call import Journal
+
+
+class ResilienceError(Exception):
+    """Base of everything that this library raises on its own account.
+
+    Attributes:
+        upstream: Name of the upstream that was called, "" when none was chosen yet.
+        journal: What happened in the call, attempt by attempt; None outside a call.
+    """
+
+    journal: Journal | None = None
+
+    def __init__(self, message: str, *, upstream: str = "") -> None:
+        super().__init__(message)
+        self.upstream = upstream
+
+
+class Refused(ResilienceError, httpx.TransportError):
+    """We did not send: a limit of ours said no. It says nothing new about the upstream.
+
+    Attributes:
+        retry_in: Seconds until it may be worth another try, or None when unknown.
+    """
+
+    def __init__(self, message: str, *, upstream: str = "", retry_in: float | None = None) -> None:
+        super().__init__(message, upstream=upstream)
+        self.retry_in = retry_in
+
+
+class CircuitOpen(Refused, pybreaker.CircuitBreakerError):
+    """The circuits of all endpoints of the upstream are open; `retry_in` is the earliest probe."""
+
+
+class RateLimited(Refused):
+    """The upstream's rate limit is used up."""
+
+
+class Saturated(Refused, httpx.PoolTimeout):
+    """The upstream's concurrency limit is reached and its queue is full, or the wait in it was too long."""
+
+
+class NoEndpoint(Refused):
+    """The upstream has no endpoint that this request may go to."""
+
+
+class DeadlineExceeded(ResilienceError, httpx.TimeoutException):
+    """The call's deadline passed.
+
+    Attributes:
+        budget: Seconds that the deadline granted.
+    """
+
+    def __init__(self, message: str, *, upstream: str = "", budget: float = 0.0) -> None:
+        super().__init__(message, upstream=upstream)
+        self.budget = budget
+
+
+class Cancelled(ResilienceError, httpx.TransportError):
+    """The inbound caller went away, so the work for it was stopped."""
+
+
+class ForeignAwait(ResilienceError, RuntimeError):
+    """A policy or middleware awaited something else than `proceed` and its port, in a sync client."""
+
+
+class SettingsError(ValueError):
+    """A setting is wrong. Raised when the settings are read, never at a request.
+
+    Attributes:
+        path: Where, as dotted path: `upstreams.payments.retry.max_attempts`.
+        value: What stood there.
+    """
+
+    def __init__(self, message: str, *, path: str = "", value: object = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.value = value

@@ -1,0 +1,114 @@
+"""What happened, as frozen records, and the hub that hands them to listeners.
+
+A listener is a plain function of one event. It runs in the thread or task of the call, so it must be quick and must not
+block. One that raises is logged and changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+logger = logging.getLogger("resilient_http.events")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at an upstream.
+
+    Attributes:
+        upstream: Name of the upstream, or the origin of an unnamed one.
+    """
+
+    upstream: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFinished(Event):
+    """One attempt came to its end. Durations in seconds; `status` is None without an answer."""
+
+    endpoint: str
+    number: int
+    duration: float
+    status: int | None
+    error: str | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled(Event):
+    """A call will be repeated after `delay` seconds, because of `why`. `number` is the coming attempt."""
+
+    number: int
+    delay: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySuppressed(Event):
+    """A failed call was not repeated, because of `why`."""
+
+    number: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitOpened(Event):
+    """The circuit of an endpoint opened; the next probe is let through in `retry_in` seconds."""
+
+    endpoint: str
+    retry_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitHalfOpened(Event):
+    """The circuit of an endpoint lets probes through."""
+
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitClosed(Event):
+    """The circuit of an endpoint closed: its probes were answered."""
+
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled(Event):
+    """This process itself was late or out of resources, so an attempt says nothing about the endpoint."""
+
+    endpoint: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished(Event):
+    """A call ended. `duration` in seconds, `attempts` counts the sent ones, `error` names the exception if any."""
+
+    method: str
+    duration: float
+    attempts: int
+    status: int | None
+    error: str | None
+
+
+Listener = Callable[[Event], None]
+
+
+class Hub:
+    """Hands events to listeners. Thread-safe; `listeners` is empty when nobody listens, so ask before you build."""
+
+    __slots__ = ("listeners",)
+
+    def __init__(self, listeners: Sequence[Listener] = ()) -> None:
+        self.listeners = tuple(listeners)
+
+    def emit(self, event: Event) -> None:
+        """Hand `event` to every listener. Never raises an Exception."""
+        for listener in self.listeners:
+            try:
+                listener(event)
+            except Exception:
+                logger.exception("a listener failed on %s", type(event).__name__)

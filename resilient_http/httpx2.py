@@ -1,0 +1,92 @@
+"""The same public names over httpx2, httpx's maintained successor. Needs the extra `httpx2`.
+
+    from resilient_http.httpx2 import Resilience
+
+`Resilience` here has `backend = "httpx2"` unless the settings say otherwise; its clients are httpx2 clients, and its
+exceptions inherit httpx2's classes as well as those of `resilient_http`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from resilient_http import client, resilience, transport
+from resilient_http.call import Journal
+from resilient_http.engines.backend import load_backend
+from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError
+from resilient_http.scope import deadline, detached
+from resilient_http.settings.models import Settings
+
+__all__ = [
+    "AsyncClient",
+    "AsyncResilientTransport",
+    "Cancelled",
+    "CircuitOpen",
+    "Client",
+    "DeadlineExceeded",
+    "ForeignAwait",
+    "Journal",
+    "NoEndpoint",
+    "RateLimited",
+    "Refused",
+    "Resilience",
+    "ResilienceError",
+    "ResilientTransport",
+    "Saturated",
+    "Settings",
+    "SettingsError",
+    "deadline",
+    "detached",
+]
+
+if TYPE_CHECKING:
+    from resilient_http.errors import (
+        Cancelled,
+        CircuitOpen,
+        DeadlineExceeded,
+        NoEndpoint,
+        RateLimited,
+        Refused,
+        Saturated,
+    )
+else:
+    _errors = load_backend("httpx2").errors
+    Cancelled = _errors["Cancelled"]
+    CircuitOpen = _errors["CircuitOpen"]
+    DeadlineExceeded = _errors["DeadlineExceeded"]
+    NoEndpoint = _errors["NoEndpoint"]
+    RateLimited = _errors["RateLimited"]
+    Refused = _errors["Refused"]
+    Saturated = _errors["Saturated"]
+
+
+class ResilientTransport(transport.SyncTransport, httpx2.BaseTransport):
+    """As resilient_http.ResilientTransport, for an `httpx2.Client`."""
+
+
+class AsyncResilientTransport(transport.AsyncTransport, httpx2.AsyncBaseTransport):
+    """As resilient_http.AsyncResilientTransport, for an `httpx2.AsyncClient`."""
+
+
+class Client(client.SyncCalls, httpx2.Client):  # type: ignore[misc, unused-ignore]
+    """As resilient_http.Client, but an `httpx2.Client`."""
+
+    _transport_class = ResilientTransport
+
+
+class AsyncClient(client.AsyncCalls, httpx2.AsyncClient):  # type: ignore[misc, unused-ignore]
+    """As resilient_http.AsyncClient, but an `httpx2.AsyncClient`."""
+
+    _transport_class = AsyncResilientTransport
+
+
+class Resilience(resilience.Resilience):
+    """As resilient_http.Resilience, with httpx2 as its backend."""
+
+    def __init__(self, settings: Mapping[str, Any] | Settings | None = None, **options: Any) -> None:
+        if not isinstance(settings, Settings):
+            settings = {"backend": "httpx2", **(settings or {})}
+        super().__init__(settings, **options)

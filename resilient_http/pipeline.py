@@ -1,0 +1,102 @@
+"""Pipeline: the settings of an upstream become its two rings of policies. The one place that states their order.
+
+    call ring, once per hop
+        deadline        outermost: it bounds everything below, waits between attempts included
+        retry           inside the deadline, so that it can ask what still fits; it makes the attempts
+
+    attempt ring, once per attempt
+        concurrency     first: a call that waits for a permit must not hold an endpoint's probe meanwhile
+        balance         chooses an endpoint and takes its circuit's permit, in one step
+        timeout         starts when the endpoint is known, so that waiting in the queue does not eat its time
+        telemetry       innermost: a span covers what was really sent
+
+The call's own telemetry (its span, its event) is opened by the client, above redirects and auth, because a call may
+make several hops: see transport.py. A call that waits in backoff holds no permit. Every repeat passes the attempt ring
+again. A ring is composed once per upstream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from resilient_http.call import Attempt, Call
+from resilient_http.events import Hub
+from resilient_http.policies import AttemptPolicy, AttemptProceed, CallPolicy, CallProceed
+from resilient_http.policies.balance import BalancePolicy
+from resilient_http.policies.concurrency import ConcurrencyPolicy
+from resilient_http.policies.deadline import DeadlinePolicy
+from resilient_http.policies.retry import RetryPolicy, RetryRules
+from resilient_http.policies.telemetry import AttemptTracer, TelemetryPolicy
+from resilient_http.policies.timeout import TimeoutPolicy
+from resilient_http.state.backoff import Backoff
+from resilient_http.upstreams.upstream import Upstream
+
+Pipeline = Callable[[Call], Awaitable[Any]]
+
+
+def compose(upstream: Upstream, tracer: AttemptTracer, hub: Hub) -> Pipeline:
+    """The way of a call to `upstream`: await it with a Call, get the response."""
+    settings = upstream.settings
+    balance = BalancePolicy(upstream.endpoints, upstream.latency, hub)
+    if not upstream.enabled:
+        return _call_ring([], _attempt_ring([balance]))
+
+    attempt_ring: list[AttemptPolicy] = [
+        ConcurrencyPolicy(upstream.limit, settings.timeout.pool),
+        balance,
+        TimeoutPolicy(settings.timeout.attempt, settings.timeout.phases()),
+        TelemetryPolicy(tracer, hub),
+    ]
+    call_ring: list[CallPolicy] = [DeadlinePolicy(settings.timeout.total)]
+    if settings.retry is not None:
+        retry = settings.retry
+        call_ring.append(
+            RetryPolicy(
+                RetryRules(retry.max_attempts, frozenset(retry.statuses), retry.max_wait),
+                Backoff(retry.backoff.base, retry.backoff.cap, retry.backoff.throttled_base),
+                upstream.budget,
+                upstream.latency,
+                hub,
+            )
+        )
+    return _call_ring(call_ring, _attempt_ring(attempt_ring))
+
+
+def _call_ring(policies: Sequence[CallPolicy], innermost: CallProceed) -> CallProceed:
+    for policy in reversed(policies):
+        innermost = _around_call(policy, innermost)
+    return innermost
+
+
+def _around_call(policy: CallPolicy, proceed: CallProceed) -> CallProceed:
+    return lambda call: policy(call, proceed)
+
+
+def _attempt_ring(policies: Sequence[AttemptPolicy]) -> CallProceed:
+    """The attempt ring, as what the call ring proceeds to: it begins an attempt and sees to its end."""
+    ring: AttemptProceed = _send
+    for policy in reversed(policies):
+        ring = _around_attempt(policy, ring)
+
+    async def attempt_once(call: Call) -> Any:
+        port = call.port
+        attempt = Attempt(call, port.now())
+        try:
+            response = await ring(attempt)
+        except BaseException as exc:
+            attempt.end(port.now(), exc)
+            raise
+        if not attempt.streaming:
+            attempt.end(port.now())
+        return response
+
+    return attempt_once
+
+
+def _around_attempt(policy: AttemptPolicy, proceed: AttemptProceed) -> AttemptProceed:
+    return lambda attempt: policy(attempt, proceed)
+
+
+def _send(attempt: Attempt) -> Awaitable[Any]:
+    return attempt.call.port.send(attempt)

@@ -1,0 +1,93 @@
+"""Balance: choose an endpoint and take its circuit's permit, in one step; report back how it went.
+
+An attempt's outcome (see state/outcome.py) is judged here, once, when the attempt has ended: it feeds the endpoint's
+circuit, its penalty and its latency.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resilient_http.call import Attempt
+from resilient_http.errors import CircuitOpen, NoEndpoint
+from resilient_http.events import Hub, Stalled
+from resilient_http.policies import AttemptProceed
+from resilient_http.state.circuit import Permit
+from resilient_http.state.endpoints import Endpoint, Endpoints
+from resilient_http.state.latency import Latency
+from resilient_http.state.outcome import Fault, Outcome, judge_fault, judge_status
+
+
+class BalancePolicy:
+    """Sends each attempt to the endpoint that is likely to answer best.
+
+    Args:
+        endpoints: The upstream's endpoints.
+        latency: The upstream's own latency, over all endpoints.
+        hub: Where to tell that we stalled.
+    """
+
+    def __init__(self, endpoints: Endpoints, latency: Latency, hub: Hub) -> None:
+        self._endpoints = endpoints
+        self._latency = latency
+        self._hub = hub
+
+    async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
+        """Raise CircuitOpen when all circuits are open."""
+        call = attempt.call
+        port = call.port
+        now = port.now()
+        chosen = self._endpoints.choose(now, port.rng, call.tried)
+        if chosen is None:
+            raise self._refusal(attempt, now)
+        endpoint, permit = chosen
+        attempt.endpoint = endpoint
+        attempt.entry.endpoint = endpoint.url
+        attempt.started = now
+        call.tried = (*call.tried, endpoint)
+
+        def settle(attempt: Attempt, now: float) -> None:
+            self._settle(attempt, endpoint, permit, now)
+
+        attempt.at_end(settle)
+        return await proceed(attempt)
+
+    def _settle(self, attempt: Attempt, endpoint: Endpoint, permit: Permit | None, now: float) -> None:
+        took = now - attempt.started
+        outcome = judge(attempt, endpoint, took)
+        attempt.conclude(outcome)
+        answered = took if outcome is Outcome.SUCCESS else None
+        if answered is not None:
+            self._latency.record(took)
+        if attempt.stalled and self._hub.listeners:
+            self._hub.emit(Stalled(attempt.call.upstream, endpoint.url, attempt.stalled))
+        endpoint.settle(permit, outcome, now, answered=answered, error=attempt.error)
+
+    def _refusal(self, attempt: Attempt, now: float) -> CircuitOpen | NoEndpoint:
+        name = attempt.call.upstream
+        if not self._endpoints.members:
+            return NoEndpoint(f"{name} has no endpoint", upstream=name)
+        retry_in = self._endpoints.retry_in(now)
+        where = ", ".join(member.url for member in self._endpoints.members[:5])
+        when = "it is held open by hand" if retry_in is None else f"next probe in {retry_in:.3g} s"
+        return CircuitOpen(f"circuit of {name} at {where} is open; {when}", upstream=name, retry_in=retry_in)
+
+
+def judge(attempt: Attempt, endpoint: Endpoint, took: float) -> Outcome:
+    """What an ended attempt counts as for its endpoint."""
+    fault = attempt.fault
+    if fault is None:
+        return Outcome.NEUTRAL if attempt.status is None else judge_status(attempt.status)
+    if fault is Fault.CANCELLED and attempt.status is not None and attempt.status >= 500:
+        # The user closed the stream early, but the failure had been answered before.
+        return judge_status(attempt.status)
+    if fault is Fault.TIMEOUT and not attempt.stalled and _cut_short(attempt, took):
+        return endpoint.judge_cut(took, attempt.patience)
+    return judge_fault(fault, stalled=bool(attempt.stalled))
+
+
+def _cut_short(attempt: Attempt, took: float) -> bool:
+    """Whether something shorter than the upstream's own settings ended the wait."""
+    if took >= attempt.patience:
+        return False
+    return attempt.narrowed or attempt.call.overdue(attempt.started + took)

@@ -1,0 +1,58 @@
+"""Telemetry: tell listeners and the trace about each attempt."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from resilient_http.call import Attempt
+from resilient_http.events import AttemptFinished, Hub
+from resilient_http.policies import AttemptProceed
+
+
+class AttemptTracer(Protocol):
+    """What the telemetry package hands in; policies know no OpenTelemetry."""
+
+    def begin_attempt(self, attempt: Attempt) -> object:
+        """Give the attempt its trace headers, and its span where nobody else makes one. A token, or None."""
+
+    def leave_attempt(self, token: Any) -> None:
+        """The attempt has been sent; its span may last longer."""
+
+
+class TelemetryPolicy:
+    """The innermost layer: it sees each attempt as it is sent.
+
+    Args:
+        tracer: Puts the trace into the attempt.
+        hub: Where finished attempts are told.
+    """
+
+    def __init__(self, tracer: AttemptTracer, hub: Hub) -> None:
+        self._tracer = tracer
+        self._hub = hub
+
+    async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
+        """Begin the attempt's span and have its end told."""
+        token = self._tracer.begin_attempt(attempt)
+        if self._hub.listeners:
+            attempt.at_end(self._tell)
+        if token is None:
+            return await proceed(attempt)
+        try:
+            return await proceed(attempt)
+        finally:
+            self._tracer.leave_attempt(token)
+
+    def _tell(self, attempt: Attempt, now: float) -> None:
+        entry = attempt.entry
+        self._hub.emit(
+            AttemptFinished(
+                attempt.call.upstream,
+                entry.endpoint,
+                entry.number,
+                entry.duration,
+                entry.status,
+                entry.error,
+                entry.outcome,
+            )
+        )

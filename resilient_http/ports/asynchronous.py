@@ -1,0 +1,176 @@
+"""The async port: waits on the event loop, asyncio's or trio's."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import sys
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+
+from resilient_http.call import Admission, Attempt
+from resilient_http.engines.backend import Backend
+from resilient_http.engines.body import KEPT, async_body
+from resilient_http.engines.exchange import failed, received, request_for
+from resilient_http.engines.pool import EnginePool, is_instrumented
+from resilient_http.state.concurrency import ConcurrencyLimit
+from resilient_http.state.endpoints import Endpoint
+
+
+class AsyncPort:
+    """Waits by suspending the task. One port serves any number of event loops; engines are kept per loop.
+
+    Args:
+        backend: httpx or httpx2.
+        engine: A transport of the user's to send everything through, or None for one of ours per endpoint and loop.
+    """
+
+    def __init__(self, backend: Backend, engine: Any = None) -> None:
+        self.is_async = True
+        self.rng = random.Random()
+        self.now = time.monotonic
+        self.wall_now = time.time
+        self._backend = backend
+        self._engine = engine
+        self._body = async_body(backend.module)
+        self._pools: weakref.WeakKeyDictionary[Any, EnginePool] = weakref.WeakKeyDictionary()
+
+    @property
+    def engines(self) -> EnginePool:
+        """The engines of the running loop."""
+        loop = _running_loop()
+        pool = self._pools.get(loop)
+        if pool is None:
+            pool = self._pools.setdefault(loop, EnginePool(self._backend, is_async=True))
+        return pool
+
+    async def sleep(self, seconds: float) -> None:
+        """Let other tasks run for so long."""
+        await anyio.sleep(seconds)
+
+    async def acquire(self, limit: ConcurrencyLimit, wait: float) -> Admission:
+        """Suspend until a permit comes; it may come from another thread or loop."""
+        granted = anyio.Event()
+        ticket = limit.join_queue(_waker(granted))
+        if ticket is None:
+            return "queue full"
+        if ticket.granted:
+            return "granted"
+        try:
+            with anyio.move_on_after(wait):
+                await granted.wait()
+        except BaseException:
+            # Cancelled while waiting: leave no permit behind.
+            if not limit.abandon(ticket):
+                limit.release()
+            raise
+        return "too late" if limit.abandon(ticket) else "granted"
+
+    async def send(self, attempt: Attempt) -> Any:
+        """Send and, unless the user streams it, read the whole body."""
+        endpoint = attempt.endpoint
+        assert endpoint is not None
+        request = request_for(attempt, endpoint)
+        try:
+            if self._engine is None:
+                engines = self.engines
+                if engines.retired:
+                    await self._close(engines.take_retired())
+                response = await self._exchange(engines.engine(endpoint), request, attempt)
+            else:
+                response = await self._exchange_within(request, attempt)
+        except BaseException as exc:
+            failed(attempt, exc, self._backend, watched=self._engine is None)
+            raise
+        return response
+
+    async def _exchange(self, engine: Any, request: Any, attempt: Attempt) -> Any:
+        response = await engine.handle_async_request(request)
+        received(attempt, response)
+        if attempt.call.streamed:
+            attempt.streaming, attempt.expires = True, attempt.call.expires
+            response.stream = self._body(response.stream, attempt, self._backend)
+        elif not response.is_closed:
+            response.stream = self._backend.module.ByteStream(await _read(response.stream))
+        return response
+
+    async def _exchange_within(self, request: Any, attempt: Attempt) -> Any:
+        """Through the user's transport, whose waits we cannot clamp: cancelled from outside when time is up."""
+        left = attempt.expires - self.now()
+        if left == math.inf:
+            return await self._exchange(self._engine, request, attempt)
+        with anyio.move_on_after(left):
+            return await self._exchange(self._engine, request, attempt)
+        message = f"no answer within {left:.3g} s"
+        raise self._backend.module.ReadTimeout(message)
+
+    async def set_aside(self, reply: Any) -> bool:
+        """Read the rest of a streamed response, if it is small, and give its connection back."""
+        if not hasattr(reply.stream, "_attempt"):
+            return True
+        kept, size = [], 0
+        try:
+            async for chunk in reply.stream:
+                kept.append(chunk)
+                size += len(chunk)
+                if size > KEPT:
+                    return False
+        except self._backend.module.HTTPError:
+            return False
+        finally:
+            await reply.stream.aclose()
+        reply.stream = self._backend.module.ByteStream(b"".join(kept))
+        return True
+
+    def instrumented(self) -> bool:
+        """Whether OpenTelemetry's instrumentation sees our engine."""
+        module = self._backend.module
+        return is_instrumented(module) and (self._engine is None or isinstance(self._engine, module.AsyncHTTPTransport))
+
+    def retire(self, endpoint: Endpoint) -> None:
+        """Have the connections of an endpoint that is gone closed with the next call of each loop."""
+        for pool in list(self._pools.values()):
+            pool.retire(endpoint)
+
+    async def aclose(self) -> None:
+        """Close all connections of the running loop."""
+        await self._close(self.engines.take_all())
+
+    async def _close(self, engines: list[Any]) -> None:
+        for engine in engines:
+            await engine.aclose()
+
+
+def _running_loop() -> Any:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        # Only a program that runs trio has it imported.
+        return sys.modules["trio"].lowlevel.current_trio_token()
+
+
+def _waker(granted: anyio.Event) -> Callable[[], object]:
+    """Sets the event from any thread."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        token = _running_loop()
+        return lambda: token.run_sync_soon(granted.set)
+    return lambda: _call_soon(loop, granted)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, granted: anyio.Event) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(granted.set)
+
+
+async def _read(stream: Any) -> bytes:
+    try:
+        return b"".join([chunk async for chunk in stream])
+    finally:
+        await stream.aclose()

@@ -1,0 +1,147 @@
+"""The simulated port: any number of calls on a virtual clock, through the real policies and state.
+
+Nothing here waits, and nothing is random but for the seed: the same seed gives the same run, to the last digit. A call
+is a coroutine that is spawned at an instant; run() lets the clock jump from one event to the next.
+
+    port = SimulatedPort(respond, seed=1)
+    port.spawn(some_call(), at=0.5)
+    port.run()
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import random
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from dataclasses import dataclass, field
+from types import coroutine
+from typing import Any
+
+from resilient_http.call import Admission, Attempt
+from resilient_http.state.concurrency import ConcurrencyLimit
+from resilient_http.state.outcome import Fault
+
+
+@dataclass(slots=True)
+class SimulatedReply:
+    """An answer of a simulated endpoint."""
+
+    status_code: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class SimulatedFailure(Exception):
+    """An attempt of a simulated call ended without an answer."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.value)
+        self.fault = fault
+
+
+Respond = Callable[[Attempt, float], tuple[float, SimulatedReply | Fault]]
+"""What an endpoint does with an attempt at an instant: after so many seconds (infinity: never), this."""
+
+
+class _Task:
+    """A coroutine and the one heap entry that may resume it."""
+
+    __slots__ = ("coroutine", "token")
+
+    def __init__(self, coroutine: Coroutine[float, None, Any]) -> None:
+        self.coroutine = coroutine
+        self.token = 0
+
+
+@coroutine
+def _until(instant: float) -> Generator[float, None, None]:
+    yield instant
+
+
+class SimulatedPort:
+    """Runs calls on a virtual clock. Single-threaded.
+
+    Args:
+        respond: What the endpoints do.
+        seed: Of all randomness.
+    """
+
+    def __init__(self, respond: Respond, *, seed: int = 0) -> None:
+        self.is_async = True
+        self.rng = random.Random(seed)
+        self._respond = respond
+        self._clock = 0.0
+        self._order = itertools.count()
+        self._heap: list[tuple[float, int, _Task, int]] = []
+        self._running: _Task | None = None
+
+    def now(self) -> float:
+        """Virtual seconds since the start."""
+        return self._clock
+
+    def wall_now(self) -> float:
+        """The same: the simulated world began at the epoch."""
+        return self._clock
+
+    async def sleep(self, seconds: float) -> None:
+        """Resume when the clock has come so far."""
+        await _until(self._clock + max(0.0, seconds))
+
+    async def acquire(self, limit: ConcurrencyLimit, wait: float) -> Admission:
+        """Queue until a permit comes or the clock has passed `wait`."""
+        task = self._running
+        assert task is not None, "a simulated call runs only inside run()"
+        ticket = limit.join_queue(lambda: self._schedule(task, self._clock))
+        if ticket is None:
+            return "queue full"
+        if not ticket.granted:
+            await _until(self._clock + max(0.0, wait))
+        return "granted" if ticket.granted or not limit.abandon(ticket) else "too late"
+
+    async def send(self, attempt: Attempt) -> Any:
+        """Ask the simulated endpoint, and keep to the attempt's deadline."""
+        delay, answer = self._respond(attempt, self._clock)
+        attempt.sent = answer is not Fault.UNREACHABLE
+        if self._clock + delay > attempt.expires:
+            delay, answer = attempt.expires - self._clock, Fault.TIMEOUT
+        if delay == math.inf:
+            message = "a simulated call waits for ever: give it a deadline"
+            raise RuntimeError(message)
+        await self.sleep(delay)
+        if isinstance(answer, Fault):
+            attempt.fault = answer
+            raise SimulatedFailure(answer)
+        attempt.answer(answer.status_code)
+        return answer
+
+    def instrumented(self) -> bool:
+        """No."""
+        return False
+
+    async def set_aside(self, reply: Any) -> bool:
+        """Nothing is held."""
+        return True
+
+    def spawn(self, call: Coroutine[Any, None, Any], *, at: float = 0.0) -> None:
+        """Start a coroutine at an instant."""
+        self._schedule(_Task(call), at)
+
+    def run(self, *, until: float = math.inf) -> None:
+        """Run until nothing is left to do, or the clock has come to `until`. What a coroutine raises is raised here."""
+        while self._heap and self._heap[0][0] <= until:
+            instant, _, task, token = heapq.heappop(self._heap)
+            if token != task.token:
+                continue  # it was woken before
+            self._clock = max(self._clock, instant)
+            self._running = task
+            try:
+                self._schedule(task, task.coroutine.send(None))
+            except StopIteration:
+                pass
+            finally:
+                self._running = None
+
+    def _schedule(self, task: _Task, instant: float) -> None:
+        task.token += 1
+        heapq.heappush(self._heap, (instant, next(self._order), task, task.token))

@@ -1,0 +1,142 @@
+"""The sync port: its methods never suspend, so a sync client drives a call with a single `send(None)`."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from resilient_http.call import Admission, Attempt
+from resilient_http.engines.backend import Backend
+from resilient_http.engines.body import KEPT, sync_body
+from resilient_http.engines.exchange import failed, received, request_for
+from resilient_http.engines.pool import EnginePool, is_instrumented
+from resilient_http.errors import ForeignAwait
+from resilient_http.state.concurrency import ConcurrencyLimit
+from resilient_http.state.endpoints import Endpoint
+
+T = TypeVar("T")
+
+
+class SyncPort:
+    """Waits by blocking the thread. Thread-safe.
+
+    Args:
+        backend: httpx or httpx2.
+        engine: A transport of the user's to send everything through, or None for one of ours per endpoint.
+    """
+
+    def __init__(self, backend: Backend, engine: Any = None) -> None:
+        self.is_async = False
+        self.rng = random.Random()
+        self.now = time.monotonic
+        self.wall_now = time.time
+        self.engines = EnginePool(backend, is_async=False)
+        self._backend = backend
+        self._engine = engine
+        self._body = sync_body(backend.module)
+
+    async def sleep(self, seconds: float) -> None:
+        """Block for so long."""
+        time.sleep(seconds)
+
+    async def acquire(self, limit: ConcurrencyLimit, wait: float) -> Admission:
+        """Block until a permit comes."""
+        granted = threading.Event()
+        ticket = limit.join_queue(granted.set)
+        if ticket is None:
+            return "queue full"
+        if ticket.granted:
+            return "granted"
+        try:
+            granted.wait(None if wait == float("inf") else max(0.0, wait))
+        except BaseException:
+            # KeyboardInterrupt: leave no permit behind.
+            if not limit.abandon(ticket):
+                limit.release()
+            raise
+        return "too late" if limit.abandon(ticket) else "granted"
+
+    async def send(self, attempt: Attempt) -> Any:
+        """Send and, unless the user streams it, read the whole body."""
+        endpoint = attempt.endpoint
+        assert endpoint is not None
+        engine = self._engine or self.engines.engine(endpoint)
+        if self.engines.retired:
+            self._close(self.engines.take_retired())
+        request = request_for(attempt, endpoint)
+        try:
+            response = engine.handle_request(request)
+            received(attempt, response)
+            if attempt.call.streamed:
+                attempt.streaming, attempt.expires = True, attempt.call.expires
+                response.stream = self._body(response.stream, attempt, self._backend)
+            elif not response.is_closed:
+                response.stream = self._backend.module.ByteStream(_read(response.stream))
+        except BaseException as exc:
+            failed(attempt, exc, self._backend, watched=self._engine is None)
+            raise
+        return response
+
+    async def set_aside(self, reply: Any) -> bool:
+        """Read the rest of a streamed response, if it is small, and give its connection back."""
+        if not hasattr(reply.stream, "_attempt"):
+            return True
+        kept, size = [], 0
+        try:
+            for chunk in reply.stream:
+                kept.append(chunk)
+                size += len(chunk)
+                if size > KEPT:
+                    return False
+        except self._backend.module.HTTPError:
+            return False
+        finally:
+            reply.stream.close()
+        reply.stream = self._backend.module.ByteStream(b"".join(kept))
+        return True
+
+    def instrumented(self) -> bool:
+        """Whether OpenTelemetry's instrumentation sees our engine."""
+        module = self._backend.module
+        return is_instrumented(module) and (self._engine is None or isinstance(self._engine, module.HTTPTransport))
+
+    def retire(self, endpoint: Endpoint) -> None:
+        """Have the connections of an endpoint that is gone closed with the next call."""
+        self.engines.retire(endpoint)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._close(self.engines.take_all())
+
+    def _close(self, engines: list[Any]) -> None:
+        for engine in engines:
+            engine.close()
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends.
+
+    Raises:
+        ForeignAwait: It did suspend: a policy or middleware awaited something that is not its port.
+    """
+    try:
+        foreign = coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    coroutine.close()
+    message = (
+        f"something awaited {foreign!r} in a sync client; a policy or middleware may await only proceed() and its port, "
+        "as in `await call.port.sleep(1)`"
+    )
+    raise ForeignAwait(message)
+
+
+def _read(stream: Any) -> bytes:
+    try:
+        return b"".join(stream)
+    finally:
+        stream.close()

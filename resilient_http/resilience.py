@@ -1,0 +1,203 @@
+"""Resilience: one per process. Settings in; clients, transports, circuits and status out."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import pybreaker
+
+from resilient_http.client import AsyncClient, Client
+from resilient_http.engines.backend import load_backend
+from resilient_http.errors import SettingsError
+from resilient_http.events import Hub, Listener
+from resilient_http.pipeline import compose
+from resilient_http.ports.asynchronous import AsyncPort
+from resilient_http.ports.sync import SyncPort
+from resilient_http.settings.models import Settings
+from resilient_http.state.circuit import Circuit
+from resilient_http.state.endpoints import Endpoint
+from resilient_http.telemetry.tracing import AttemptTracing
+from resilient_http.transport import AsyncResilientTransport, Dispatcher, ResilientTransport
+from resilient_http.upstreams.registry import Registry
+from resilient_http.upstreams.upstream import Upstream
+
+
+class Resilience:
+    """Everything that the outbound calls of one process share: settings, upstreams, connections. Thread-safe.
+
+    Make one per process and keep it; clients from it are cheap. After a fork the child begins anew by itself: it shares
+    no connection, and no circuit, with its parent.
+
+    Args:
+        settings: A mapping, or Settings(...); validated at once. None is all defaults.
+        listeners: Plain functions that are called with each event (see resilient_http.events).
+        circuit_listeners: pybreaker listeners, for every circuit.
+
+    Raises:
+        SettingsError: A setting is wrong; it names the path and the value.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | Settings | None = None,
+        *,
+        listeners: Sequence[Listener] = (),
+        circuit_listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
+    ) -> None:
+        self.settings = _as_settings(settings)
+        self._backend = load_backend(self.settings.backend)
+        self._hub = Hub(listeners)
+        self._circuit_listeners = tuple(circuit_listeners)
+        self._begin()
+        _alive.add(self)
+
+    def client(self, **options: Any) -> Client:
+        """A sync client: an `httpx.Client` with httpx's own arguments, but those that settings rule.
+
+        Args:
+            options: As httpx.Client. `transport=` becomes the engine. `timeout=` narrows the phases, and never widens
+                the deadline. `proxy`, `verify`, `cert`, `http1`, `http2` and `limits` are refused: they are settings.
+        """
+        kind: type[Client] = self._over_backend("Client", Client)
+        return kind(self, **options)
+
+    def async_client(self, **options: Any) -> AsyncClient:
+        """An async client: an `httpx.AsyncClient`. Options as client()."""
+        kind: type[AsyncClient] = self._over_backend("AsyncClient", AsyncClient)
+        return kind(self, **options)
+
+    def transport(self, engine: Any = None) -> ResilientTransport:
+        """A transport for code that brings its own `httpx.Client`.
+
+        Args:
+            engine: A transport to send everything through, or None for the shared engines.
+        """
+        kind: type[ResilientTransport] = self._over_backend("ResilientTransport", ResilientTransport)
+        return kind(self, engine)
+
+    def async_transport(self, engine: Any = None) -> AsyncResilientTransport:
+        """A transport for code that brings its own `httpx.AsyncClient`. Arguments as transport()."""
+        kind: type[AsyncResilientTransport] = self._over_backend("AsyncResilientTransport", AsyncResilientTransport)
+        return kind(self, engine)
+
+    def circuits(self, upstream: str) -> dict[str, Circuit]:
+        """The circuits of an upstream, by endpoint URL; pybreaker circuits that can be opened, closed and disabled.
+
+        Args:
+            upstream: A name of the settings, or the origin of an unnamed upstream that has been called.
+
+        Raises:
+            KeyError: No such upstream is known; the message lists those that are.
+        """
+        known = self.dispatcher.registry.all()
+        if upstream not in known:
+            message = f"no upstream {upstream!r}; known: {', '.join(known) or 'none'}"
+            raise KeyError(message)
+        return {
+            member.url: member.circuit for member in known[upstream].endpoints.members if member.circuit is not None
+        }
+
+    def status(self) -> dict[str, Any]:
+        """JSON-able: every upstream, endpoint, circuit, budget and limit as it stands."""
+        now = time.monotonic()
+        return {
+            "enabled": self.settings.enabled,
+            "backend": self.settings.backend,
+            "pid": os.getpid(),
+            "connections": {"sync": self.sync_port.engines.connections()},
+            "upstreams": {name: upstream.status(now) for name, upstream in self.dispatcher.registry.all().items()},
+        }
+
+    def close(self) -> None:
+        """Close the connections of sync clients. Clients made before may still be used; they connect anew."""
+        self.sync_port.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop's async clients, and those of sync clients."""
+        self.sync_port.close()
+        await self.async_port.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Resilience {', '.join(self.settings.upstreams) or 'without named upstreams'}>"
+
+    def _begin(self) -> None:
+        """State and connections of this process; in a forked child the parent's are dropped, not closed."""
+        self.sync_port = SyncPort(self._backend)
+        self.async_port = AsyncPort(self._backend)
+        named = {name: self._equip(self._upstream(name, own)) for name, own in self.settings.upstreams.items()}
+        registry = Registry(named, self._unnamed, self._retire)
+        self.dispatcher = Dispatcher(self._backend, registry, self._hub)
+
+    def _unnamed(self, scheme: str, host: str, port: int) -> Upstream:
+        name = Endpoint(scheme, host, port).url
+        return self._equip(self._upstream(name, self.settings.defaults, origin=(scheme, host, port)))
+
+    def _upstream(self, name: str, settings: Any, origin: tuple[str, str, int] | None = None) -> Upstream:
+        return Upstream(
+            name,
+            settings,
+            self._hub,
+            origin=origin,
+            enabled=self.settings.enabled,
+            circuit_listeners=self._circuit_listeners,
+            rng=random.Random(),
+        )
+
+    def _equip(self, upstream: Upstream) -> Upstream:
+        upstream.pipeline = compose(upstream, AttemptTracing(upstream.settings.propagate), self._hub)
+        return upstream
+
+    def _retire(self, endpoint: Endpoint) -> None:
+        self.sync_port.retire(endpoint)
+        self.async_port.retire(endpoint)
+
+    def _over_backend(self, name: str, default: Any) -> Any:
+        if self._backend.name == "httpx":
+            return default
+        from resilient_http import httpx2
+
+        return getattr(httpx2, name)
+
+
+def _as_settings(settings: Any) -> Settings:
+    if isinstance(settings, Settings):
+        return settings
+    if settings is None:
+        return Settings()
+    if not isinstance(settings, Mapping):
+        message = f"settings are a mapping or Settings(...), not {type(settings).__name__}"
+        raise SettingsError(message, value=settings)
+    return Settings(**{str(key): value for key, value in settings.items()})
+
+
+_alive: weakref.WeakSet[Resilience] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for resilience in list(_alive):
+        resilience._begin()
+
+
+os.register_at_fork(after_in_child=_after_fork)

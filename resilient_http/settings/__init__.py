@@ -1,0 +1,1 @@
+"""Settings: frozen pydantic models, and how layers of raw mappings become them."""

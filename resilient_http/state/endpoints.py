@@ -1,0 +1,237 @@
+"""Endpoints: the nodes of an upstream, and which of them the next attempt goes to.
+
+Laws
+    1. Choosing takes the endpoint's permit in the same step, so two callers never share one half-open probe.
+    2. Of two endpoints drawn at random the less loaded is taken (p2c). Load is the requests in flight plus a penalty per
+       failure that fades with a half-life, over the weight: a node that fails fast does not attract traffic.
+    3. An endpoint that this call has tried comes after those that it has not; a backup comes after all others.
+    4. A circuit that is open is never chosen. When all are, the choice is refused.
+
+Source: M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing (2001).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from resilient_http.state.circuit import Circuit, Permit
+from resilient_http.state.latency import Latency
+from resilient_http.state.outcome import FAILED, Outcome
+
+PENALTY = 4.0
+HALF_LIFE = 5.0
+SILENT_UNKNOWN = 1.0
+SILENT_LEAST = 0.25
+SILENT_IN_A_ROW = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How an endpoint is reached; opaque here, read by the engines.
+
+    Attributes:
+        host: `Host` header in place of the upstream's name, or None to keep the request's own.
+        verify: True, False, or the path of a CA bundle.
+        cert: Client certificate: path of a PEM file, or (certificate, key).
+        http2: Whether HTTP/2 is offered.
+        proxy: URL of a proxy, or None.
+        max_connections: Most connections to the endpoint.
+        max_keepalive: Most of them that are kept idle.
+        keepalive_expiry: Seconds that an idle connection is kept.
+    """
+
+    host: str | None = None
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    http2: bool = False
+    proxy: str | None = field(default=None, repr=False)
+    max_connections: int = 100
+    max_keepalive: int = 100
+    keepalive_expiry: float | None = 4.0
+
+
+class Endpoint:
+    """One node (origin) of an upstream, and what is known about it.
+
+    Args:
+        scheme: "http" or "https".
+        host: Name or address, without brackets.
+        port: 1 to 65535.
+        weight: Share of the traffic relative to its siblings. Positive.
+        backup: Used only when no other endpoint is admitted.
+        circuit: Its circuit, or None when the upstream has none.
+        link: How it is reached.
+    """
+
+    __slots__ = (
+        "_cut_in_a_row", "_lock", "_penalised", "_penalty", "backup", "circuit", "host", "in_flight", "latency",
+        "link", "netloc", "port", "scheme", "url", "weight",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        scheme: str,
+        host: str,
+        port: int,
+        *,
+        weight: float = 1.0,
+        backup: bool = False,
+        circuit: Circuit | None = None,
+        link: Link | None = None,
+    ) -> None:
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        bracketed = f"[{host}]" if ":" in host else host
+        self.netloc = bracketed if port == {"http": 80, "https": 443}.get(scheme) else f"{bracketed}:{port}"
+        self.url = f"{scheme}://{self.netloc}"
+        self.weight = weight
+        self.backup = backup
+        self.circuit = circuit
+        self.link = link or Link()
+        self.in_flight = 0
+        self.latency = Latency()
+        self._penalty = 0.0
+        self._penalised = 0.0
+        self._cut_in_a_row = 0
+        self._lock = threading.Lock()
+
+    def load(self, now: float) -> float:
+        """Requests in flight and the fading penalty for failures, over the weight."""
+        if not self._penalty:
+            return self.in_flight / self.weight
+        return (self.in_flight + self._faded(now)) / self.weight
+
+    def begin(self) -> None:
+        """An attempt goes to this endpoint; settle() ends it."""
+        with self._lock:
+            self.in_flight += 1
+
+    def judge_cut(self, waited: float, patience: float) -> Outcome:
+        """What an attempt counts as that was cut short after `waited` seconds without an answer.
+
+        Silent, so a failure, when it was patient enough: min(`patience`, 4 times the usual p95 but at least 0.25 s), or
+        1 s while the p95 is unknown; or when it is the tenth in a row that waited 0.25 s with no answer between them.
+        """
+        usual = self.latency.quantile(0.95)
+        needed = SILENT_UNKNOWN if usual is None else max(SILENT_LEAST, 4 * usual)
+        if waited >= min(patience, needed):
+            return Outcome.UNANSWERED
+        if waited < SILENT_LEAST:
+            return Outcome.NEUTRAL
+        with self._lock:
+            self._cut_in_a_row += 1
+            return Outcome.UNANSWERED if self._cut_in_a_row >= SILENT_IN_A_ROW else Outcome.NEUTRAL
+
+    def settle(
+        self,
+        permit: Permit | None,
+        outcome: Outcome,
+        now: float,
+        *,
+        answered: float | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """An attempt at this endpoint ended.
+
+        Args:
+            permit: What choose() gave.
+            outcome: What it counts as.
+            now: Monotonic seconds.
+            answered: Seconds to the whole answer, or None when there was none.
+            error: The exception, for listeners of the circuit.
+        """
+        with self._lock:
+            self.in_flight -= 1
+            if outcome in FAILED:
+                self._penalty = self._faded(now) + PENALTY
+                self._penalised = now
+            in_a_row = self._cut_in_a_row
+            if answered is not None or outcome is not Outcome.NEUTRAL:
+                self._cut_in_a_row = 0
+        if answered is not None:
+            self.latency.record(answered)
+        if self.circuit is None or permit is None:
+            return
+        self.circuit.record(permit, outcome, now, error)
+        if in_a_row >= SILENT_IN_A_ROW and outcome is Outcome.UNANSWERED:
+            # The nine before this one turn out to have been silent too.
+            for _ in range(SILENT_IN_A_ROW - 1):
+                self.circuit.record(permit, outcome, now, error)
+
+    def _faded(self, now: float) -> float:
+        passed = now - self._penalised
+        return self._penalty * 2.0 ** (-passed / HALF_LIFE) if passed < 20 * HALF_LIFE else 0.0
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.url}>"
+
+
+class Endpoints:
+    """The endpoints of one upstream. Thread-safe.
+
+    Args:
+        members: At least one endpoint.
+    """
+
+    __slots__ = ("_backups", "_only", "_primaries", "members")
+
+    def __init__(self, members: Sequence[Endpoint]) -> None:
+        self.members = tuple(members)
+        self._primaries = tuple(member for member in members if not member.backup)
+        self._backups = tuple(member for member in members if member.backup)
+        self._only = members[0] if len(members) == 1 else None
+
+    def choose(
+        self, now: float, rng: random.Random, tried: Collection[Endpoint] = ()
+    ) -> tuple[Endpoint, Permit | None] | None:
+        """Take an endpoint and its permit, or None when all are refused. Give it back with Endpoint.settle()."""
+        if self._only is not None:
+            return _take(self._only, now)
+        for group in (self._primaries, self._backups):
+            fresh = [member for member in group if member not in tried] if tried else group
+            chosen = self._choose_among(fresh, now, rng)
+            if chosen is None and tried:
+                chosen = self._choose_among([member for member in group if member in tried], now, rng)
+            if chosen is not None:
+                return chosen
+        return None
+
+    def retry_in(self, now: float) -> float | None:
+        """Seconds until the earliest circuit lets a probe through, or None when none will by itself."""
+        waits = [member.circuit.retry_in(now) for member in self.members if member.circuit is not None]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _choose_among(
+        self, candidates: Sequence[Endpoint], now: float, rng: random.Random
+    ) -> tuple[Endpoint, Permit | None] | None:
+        while candidates:
+            best = _less_loaded(candidates, now, rng)
+            taken = _take(best, now)
+            if taken is not None:
+                return taken
+            candidates = [member for member in candidates if member is not best]
+        return None
+
+
+def _take(member: Endpoint, now: float) -> tuple[Endpoint, Permit | None] | None:
+    permit = None
+    if member.circuit is not None:
+        permit = member.circuit.acquire(now)
+        if permit is None:
+            return None
+    member.begin()
+    return member, permit
+
+
+def _less_loaded(members: Sequence[Endpoint], now: float, rng: random.Random) -> Endpoint:
+    count = len(members)
+    first = int(rng.random() * count)
+    if count == 1:
+        return members[first]
+    second = int(rng.random() * (count - 1))
+    one, other = members[first], members[second + (second >= first)]
+    return other if other.load(now) < one.load(now) else one

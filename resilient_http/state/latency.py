@@ -1,0 +1,64 @@
+"""Latency: how long attempts at an endpoint usually take.
+
+Laws
+    1. Recording is O(1); a quantile is recomputed at most once per `REFRESH` records.
+    2. A quantile is exact to one bucket: 2 ** (1/8), about 9 %.
+    3. Old samples fade: when `HORIZON` samples are known, all counts are halved.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+
+SHORTEST = 1e-4
+BUCKETS = 176  # 8 a doubling: 0.1 ms to 420 s
+REFRESH = 16
+HORIZON = 1000
+
+
+class Latency:
+    """Fading histogram of durations, in seconds. Thread-safe."""
+
+    __slots__ = ("_counts", "_lock", "_quantiles", "_since", "_total")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = [0] * BUCKETS
+        self._total = 0
+        self._since = 0
+        self._quantiles: dict[float, float] = {}
+
+    def record(self, seconds: float) -> None:
+        """Remember one duration."""
+        index = 0 if seconds <= SHORTEST else min(BUCKETS - 1, int(8 * math.log2(seconds / SHORTEST)) + 1)
+        with self._lock:
+            self._counts[index] += 1
+            self._total += 1
+            self._since += 1
+            if self._since >= REFRESH:
+                self._since = 0
+                self._quantiles.clear()
+            if self._total > HORIZON:
+                self._counts = [count >> 1 for count in self._counts]
+                self._total = sum(self._counts)
+
+    def quantile(self, share: float) -> float | None:
+        """The duration that `share` (0 to 1) of the attempts do not exceed, or None while fewer than 16 are known."""
+        known = self._quantiles.get(share)
+        if known is not None:
+            return known
+        with self._lock:
+            if self._total < REFRESH:
+                return None
+            seconds = self._upper_edge(share * self._total)
+            self._quantiles[share] = seconds
+        return seconds
+
+    def _upper_edge(self, rank: float) -> float:
+        seen = 0
+        for index, count in enumerate(self._counts):
+            seen += count
+            if seen >= rank and count:
+                return SHORTEST * math.pow(2, index / 8)
+        return SHORTEST * math.pow(2, (BUCKETS - 1) / 8)

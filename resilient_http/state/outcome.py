@@ -1,0 +1,59 @@
+"""Outcome: what one attempt says about its endpoint.
+
+answer                                                  counts as
+-------------------------------------------------------  ------------------------------------------
+below 500, and 501                                      success
+408, 429                                                neutral
+500                                                     error: for the rate, not for the streak
+502, 503, 504, other 5xx                                failure
+unreachable, broken off, TLS failure, timeout, silent   unanswered: a failure without an answer
+cut short before it was silent, cancelled, closed early neutral
+while we ourselves stalled or lacked resources          neutral
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Fault(Enum):
+    """Why an attempt ended without a whole response."""
+
+    UNREACHABLE = "unreachable"  # refused, unresolvable, connect timeout or other failure to connect
+    UNTRUSTED = "untrusted"  # the certificate did not verify: repeating cannot help
+    TIMEOUT = "timeout"
+    BROKEN = "broken off"  # reset, closed early, malformed answer
+    LOCAL = "lack of local resources"  # no file descriptors, no ports, no connection in the pool
+    INVALID = "invalid request"  # nothing that a server could answer
+    FOREIGN = "foreign error"  # raised by code of the user's: a hook, a body generator, a mock
+    CANCELLED = "cancelled"
+
+
+class Outcome(Enum):
+    """What an attempt counts as. See the table of this module."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+    FAILURE = "failure"
+    UNANSWERED = "unanswered"
+    NEUTRAL = "neutral"
+
+
+FAILED = frozenset({Outcome.ERROR, Outcome.FAILURE, Outcome.UNANSWERED})
+_UNANSWERED = frozenset({Fault.UNREACHABLE, Fault.UNTRUSTED, Fault.TIMEOUT, Fault.BROKEN})
+
+
+def judge_status(status: int) -> Outcome:
+    """What a complete answer with this status counts as."""
+    if status < 500:
+        return Outcome.NEUTRAL if status in (408, 429) else Outcome.SUCCESS
+    if status == 501:
+        return Outcome.SUCCESS
+    return Outcome.ERROR if status == 500 else Outcome.FAILURE
+
+
+def judge_fault(fault: Fault, *, stalled: bool) -> Outcome:
+    """What an attempt without a whole answer counts as, unless it was cut short (see Endpoint.judge_cut)."""
+    if stalled or fault not in _UNANSWERED:
+        return Outcome.NEUTRAL
+    return Outcome.UNANSWERED

@@ -1,0 +1,55 @@
+"""Window: the newest outcomes of an endpoint, bounded in number and in age.
+
+Laws
+    1. It never holds more than `size` outcomes, and none older than `span` seconds.
+    2. Adding and counting are O(1), amortised. Not thread-safe: its owner has the lock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class Window:
+    """Counts the newest outcomes.
+
+    Args:
+        size: Most outcomes to remember. At least 1.
+        span: Seconds after which an outcome is forgotten. Positive.
+    """
+
+    __slots__ = ("_failed", "_outcomes", "_size", "_span")
+
+    def __init__(self, size: int, span: float) -> None:
+        self._size = size
+        self._span = span
+        self._outcomes: deque[tuple[float, bool]] = deque()
+        self._failed = 0
+
+    def add(self, now: float, failed: bool) -> None:
+        """Remember one outcome at `now`, monotonic seconds."""
+        outcomes = self._outcomes
+        outcomes.append((now, failed))
+        if failed:
+            self._failed += 1
+        if len(outcomes) > self._size:
+            self._forget_oldest()
+        oldest = now - self._span
+        while outcomes[0][0] < oldest:
+            self._forget_oldest()
+
+    def count(self, now: float) -> tuple[int, int]:
+        """How many outcomes are known, and how many of them failed."""
+        oldest = now - self._span
+        while self._outcomes and self._outcomes[0][0] < oldest:
+            self._forget_oldest()
+        return len(self._outcomes), self._failed
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._outcomes.clear()
+        self._failed = 0
+
+    def _forget_oldest(self) -> None:
+        if self._outcomes.popleft()[1]:
+            self._failed -= 1

@@ -1,0 +1,1 @@
+"""Telemetry: what traces, metrics and logs learn about calls."""

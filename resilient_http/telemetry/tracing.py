@@ -1,0 +1,157 @@
+"""Tracing: one INTERNAL span per call, one CLIENT span per attempt, and the trace carried to the upstream.
+
+    no SDK configured               the inbound traceparent and tracestate are passed on as they came
+    SDK, httpx instrumented         contrib makes each attempt's span and injects; we add what it cannot know
+    SDK, httpx not instrumented     we make the attempt's span and inject
+
+`propagate` of the upstream rules what is injected: "none" nothing, "tracecontext" no baggage, "all" everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import Token
+from typing import Any
+
+from opentelemetry import baggage, context, propagate, trace
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, Context  # contrib's switch; guarded by a test
+from opentelemetry.trace import ProxyTracerProvider, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from resilient_http.call import Attempt, Call
+
+TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
+RESEND_COUNT = "http.request.resend_count"
+W3C = TraceContextTextMapPropagator()
+
+
+def configured() -> bool:
+    """Whether the application has set up an OpenTelemetry SDK."""
+    return not isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
+
+
+class CallSpan:
+    """The INTERNAL span of a call; a context manager around its hops. Made only when an SDK is configured."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, call: Call) -> None:
+        parent = None
+        if not trace.get_current_span().get_span_context().is_valid and call.headers:
+            parent = propagate.extract(dict(call.headers))
+        self._span = trace.get_tracer("resilient_http").start_span(call.method, parent, kind=SpanKind.INTERNAL)
+        self._token = context.attach(trace.set_span_in_context(self._span, parent))
+
+    def end(self, call: Call, status: int | None, error: BaseException | None) -> None:
+        """End the span with what came of the call."""
+        context.detach(self._token)
+        span, journal = self._span, call.journal
+        if span.is_recording():
+            span.set_attribute("http.request.method", call.method)
+            span.set_attribute("resilient_http.upstream", journal.upstream)
+            span.set_attribute("resilient_http.attempts", len(journal.attempts))
+            if "://" not in journal.upstream and journal.upstream:
+                span.update_name(f"{call.method} {journal.upstream}")
+            _note_result(span, status, error)
+        span.end()
+
+
+class AttemptTracing:
+    """Carries the trace into the attempts of one upstream.
+
+    Args:
+        mode: The upstream's `propagate`: "none", "tracecontext" or "all".
+    """
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+
+    def begin_attempt(self, attempt: Attempt) -> Token[Context] | None:
+        """Put the trace into the attempt. The token goes back to leave_attempt()."""
+        if not configured():
+            if attempt.call.headers:
+                self._pass_on(attempt)
+            return None
+        port = attempt.call.port
+        if not port.instrumented():
+            return self._own_span(attempt)
+        if self._mode == "none":
+            self._own_span(attempt)
+            return context.attach(context.set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True))
+        if attempt.number > 1:
+            attempt.trace = _resend_hook(attempt, is_async=port.is_async)
+        return context.attach(baggage.clear()) if self._mode == "tracecontext" else None
+
+    def leave_attempt(self, token: Token[Context]) -> None:
+        """Back to the call's own context."""
+        context.detach(token)
+
+    def _pass_on(self, attempt: Attempt) -> None:
+        """Send the inbound headers on as they came, unless the user wrote his own."""
+        request = attempt.call.request
+        allowed = {"none": 0, "tracecontext": 2, "all": 3}[self._mode]
+        own = {} if request is None else request.headers
+        for name, value in attempt.call.headers:
+            if name in TRACE_HEADERS[:allowed] and name not in own:
+                attempt.headers.append((name, value))
+
+    def _own_span(self, attempt: Attempt) -> Token[Context] | None:
+        span = trace.get_tracer("resilient_http").start_span(attempt.call.method, kind=SpanKind.CLIENT)
+        within = trace.set_span_in_context(span)
+        carrier: dict[str, str] = {}
+        if self._mode == "tracecontext":
+            W3C.inject(carrier, within)
+        elif self._mode == "all":
+            propagate.inject(carrier, within)
+        attempt.headers.extend(carrier.items())
+        if span.is_recording():
+            _describe_request(span, attempt)
+        attempt.at_end(lambda attempt, now: _end_attempt(span, attempt))
+        return None
+
+
+def _describe_request(span: Span, attempt: Attempt) -> None:
+    call, endpoint = attempt.call, attempt.endpoint
+    span.set_attribute("http.request.method", call.method)
+    if endpoint is not None:
+        span.set_attribute("server.address", endpoint.host)
+        span.set_attribute("server.port", endpoint.port)
+    url = getattr(call.request, "url", None)
+    if url is not None:
+        # Without query and credentials, which may hold secrets.
+        port = "" if url.port is None else f":{url.port}"
+        span.set_attribute("url.full", f"{url.scheme}://{url.host}{port}{url.path}")
+    if attempt.number > 1:
+        span.set_attribute(RESEND_COUNT, attempt.number - 1)
+
+
+def _end_attempt(span: Span, attempt: Attempt) -> None:
+    if span.is_recording():
+        _note_result(span, attempt.status, attempt.error)
+    span.end()
+
+
+def _note_result(span: Span, status: int | None, error: BaseException | None) -> None:
+    if status is not None:
+        span.set_attribute("http.response.status_code", status)
+    kind = type(error).__name__ if error is not None else str(status)
+    if error is not None or (status is not None and status >= 400):
+        span.set_attribute("error.type", kind)
+        span.set_status(Status(StatusCode.ERROR))
+
+
+def _resend_hook(attempt: Attempt, *, is_async: bool) -> Callable[..., Any]:
+    """An httpcore trace callback: it runs inside contrib's span, where the repeat can be noted on it."""
+    request = attempt.call.request
+    users = None if request is None else request.extensions.get("trace")
+    repeats = attempt.number - 1
+
+    def hook(name: str, info: Any) -> Any:
+        trace.get_current_span().set_attribute(RESEND_COUNT, repeats)
+        return users(name, info) if users is not None else None
+
+    async def async_hook(name: str, info: Any) -> Any:
+        trace.get_current_span().set_attribute(RESEND_COUNT, repeats)
+        return await users(name, info) if users is not None else None
+
+    return async_hook if is_async else hook

@@ -1,0 +1,266 @@
+"""Transport: httpx in, httpx out. Finds the upstream of a request and passes the call through its rings, once per hop.
+
+A client opens the call above auth and redirects and leaves it in a context variable; a transport that is used by itself
+(in a client of the user's, in an SDK) finds none and opens one per hop. Then it cannot know whether the body will be
+streamed, so an attempt ends at its headers, and a body that breaks off is not repeated.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import httpx
+
+from resilient_http.call import Call
+from resilient_http.engines.backend import Backend
+from resilient_http.engines.body import replayable
+from resilient_http.errors import NoEndpoint, ResilienceError
+from resilient_http.events import CallFinished, Hub
+from resilient_http.ports.asynchronous import AsyncPort
+from resilient_http.ports.sync import SyncPort, drive
+from resilient_http.scope import current_scope
+from resilient_http.telemetry.tracing import CallSpan, configured
+from resilient_http.upstreams.registry import Registry
+from resilient_http.upstreams.upstream import Upstream
+
+current_call: ContextVar[Call | None] = ContextVar("resilient_http.call", default=None)
+
+
+class Dispatcher:
+    """Opens calls, passes their hops through the rings of the right upstream, and closes them. Thread-safe.
+
+    Args:
+        backend: httpx or httpx2.
+        registry: The upstreams.
+        hub: Where finished calls are told.
+    """
+
+    def __init__(self, backend: Backend, registry: Registry, hub: Hub) -> None:
+        self.backend = backend
+        self.registry = registry
+        self.hub = hub
+
+    def open(self, port: SyncPort | AsyncPort, method: str, *, streamed: bool) -> Call:
+        """Begin a call under the current scope."""
+        call = Call(port, method, started=port.now(), streamed=streamed, owner=self)
+        scope = current_scope()
+        call.headers = scope.headers
+        if scope.deadline is not None:
+            call.bound(scope.deadline.expires, scope.deadline.budget)
+        if configured():
+            call.span = CallSpan(call)
+        return call
+
+    def close(self, call: Call, status: int | None, error: BaseException | None = None) -> None:
+        """End a call. Gives its journal to the exception that it ends with, if any."""
+        call.closed = True
+        if error is not None:
+            error.journal = call.journal  # type: ignore[attr-defined]
+        if call.span is not None:
+            call.span.end(call, status, error)
+        if self.hub.listeners:
+            journal = call.journal
+            took = call.port.now() - call.started
+            name = None if error is None else type(error).__name__
+            self.hub.emit(CallFinished(journal.upstream, call.method, took, journal.sent, status, name))
+
+    def joined(self) -> Call | None:
+        """The call that a client of ours has opened around this hop, or None."""
+        call = current_call.get()
+        return call if call is not None and call.owner is self and not call.closed else None
+
+    async def hop(self, call: Call, request: Any) -> Any:
+        """One pass of the call: request in, response out."""
+        upstream = self.registry.find(request.url)
+        self._enter(call, upstream, request)
+        response = await upstream.pipeline(call)
+        response.extensions["resilient_http"] = call.journal
+        if not call.replayable:
+            call.spent = request.stream
+        if upstream.named and 300 <= response.status_code < 400 and "location" in response.headers:
+            self._map_back(response, upstream, request.url)
+        return response
+
+    def _enter(self, call: Call, upstream: Upstream, request: Any) -> None:
+        method = request.method
+        body_again = replayable(request.stream, self.backend.module)
+        if not body_again and call.spent is request.stream:
+            # A redirect or an auth flow wants the body once more; httpx might send it empty.
+            raise self.backend.module.StreamConsumed
+        repeatable = method in upstream.repeatable or "idempotency-key" in request.headers
+        call.enter(upstream.name, request, method, repeatable=repeatable, replayable=body_again)
+        if upstream.named and request.url.scheme == "https" and upstream.scheme == "http":
+            message = (
+                f"https://{upstream.name} asks for TLS, but its endpoints are http; call http://{upstream.name}, "
+                f"or give upstreams.{upstream.name}.endpoints https URLs"
+            )
+            raise NoEndpoint(message, upstream=upstream.name)
+
+    def _map_back(self, response: Any, upstream: Upstream, url: Any) -> None:
+        """A Location that names an endpoint means the upstream: so auth, cookies and balancing survive a redirect."""
+        location = self._parse(response.headers["location"])
+        if location is None or location.is_relative_url:
+            return
+        port = "" if location.port is None else f":{location.port}"
+        host = f"[{location.host}]" if ":" in location.host else location.host
+        if f"{location.scheme}://{host}{port}" in upstream.origins:
+            response.headers["location"] = str(location.copy_with(scheme=url.scheme, host=upstream.name, port=None))
+
+    def _parse(self, location: str) -> Any:
+        try:
+            return self.backend.module.URL(location)
+        except self.backend.module.InvalidURL:
+            return None  # httpx will say so to the user
+
+
+class Host(Protocol):
+    """What clients and transports need of a Resilience; asked anew for each call, because a fork swaps it."""
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """The dispatcher of this process."""
+
+    @property
+    def sync_port(self) -> SyncPort:
+        """The port that sync clients share."""
+
+    @property
+    def async_port(self) -> AsyncPort:
+        """The port that async clients share."""
+
+
+class SyncTransport:
+    """The sync transport over either backend; see ResilientTransport.
+
+    Args:
+        host: The Resilience.
+        engine: A transport of the user's to send everything through, or None for the engines that `host` shares.
+    """
+
+    def __init__(self, host: Host, engine: Any = None) -> None:
+        self._host = host
+        self._engine = engine
+        self._own_port = None if engine is None else SyncPort(host.dispatcher.backend, engine)
+
+    @property
+    def port(self) -> SyncPort:
+        """What its calls wait and send with."""
+        return self._own_port or self._host.sync_port
+
+    def handle_request(self, request: Any) -> Any:
+        """Pass one hop; the call is the client's, or one of its own."""
+        dispatcher = self._host.dispatcher
+        call = dispatcher.joined()
+        if call is not None:
+            return _driven(dispatcher, call, request)
+        call = dispatcher.open(self.port, request.method, streamed=True)
+        try:
+            response = _driven(dispatcher, call, request)
+        except BaseException as exc:
+            dispatcher.close(call, None, exc)
+            raise
+        dispatcher.close(call, response.status_code)
+        return response
+
+    def __enter__(self) -> Self:
+        if self._engine is not None:
+            self._engine.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        if self._engine is not None:
+            self._engine.__exit__(kind, error, trace)
+
+    def close(self) -> None:
+        """Close the user's engine; the shared ones are the Resilience's to close."""
+        if self._engine is not None:
+            self._engine.close()
+
+
+class AsyncTransport:
+    """The async transport over either backend; see AsyncResilientTransport. Arguments as SyncTransport."""
+
+    def __init__(self, host: Host, engine: Any = None) -> None:
+        self._host = host
+        self._engine = engine
+        self._own_port = None if engine is None else AsyncPort(host.dispatcher.backend, engine)
+
+    @property
+    def port(self) -> AsyncPort:
+        """What its calls wait and send with."""
+        return self._own_port or self._host.async_port
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Pass one hop; the call is the client's, or one of its own."""
+        dispatcher = self._host.dispatcher
+        call = dispatcher.joined()
+        if call is not None:
+            return await _awaited(dispatcher, call, request)
+        call = dispatcher.open(self.port, request.method, streamed=True)
+        try:
+            response = await _awaited(dispatcher, call, request)
+        except BaseException as exc:
+            dispatcher.close(call, None, exc)
+            raise
+        dispatcher.close(call, response.status_code)
+        return response
+
+    async def __aenter__(self) -> Self:
+        if self._engine is not None:
+            await self._engine.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        if self._engine is not None:
+            await self._engine.__aexit__(kind, error, trace)
+
+    async def aclose(self) -> None:
+        """Close the user's engine; the shared ones are the Resilience's to close."""
+        if self._engine is not None:
+            await self._engine.aclose()
+
+
+class ResilientTransport(SyncTransport, httpx.BaseTransport):
+    """An httpx transport through the policies, for code or an SDK that brings its own `httpx.Client`. Thread-safe.
+
+    Get one from `Resilience.transport()`.
+    """
+
+
+class AsyncResilientTransport(AsyncTransport, httpx.AsyncBaseTransport):
+    """An httpx transport through the policies, for code that brings its own `httpx.AsyncClient`.
+
+    Get one from `Resilience.async_transport()`. It serves any number of event loops.
+    """
+
+
+def _driven(dispatcher: Dispatcher, call: Call, request: Any) -> Any:
+    try:
+        return drive(dispatcher.hop(call, request))
+    except ResilienceError as exc:
+        error = dispatcher.backend.dress(exc)
+        if error is exc:
+            raise
+        raise error from exc.__cause__
+
+
+async def _awaited(dispatcher: Dispatcher, call: Call, request: Any) -> Any:
+    try:
+        return await dispatcher.hop(call, request)
+    except ResilienceError as exc:
+        error = dispatcher.backend.dress(exc)
+        if error is exc:
+            raise
+        raise error from exc.__cause__

@@ -1,0 +1,1 @@
+"""Upstreams: the services that we call, each with its settings and its state."""

@@ -1,0 +1,76 @@
+"""Registry: finds the upstream of a URL.
+
+Laws
+    1. A name of the settings, used as host without an explicit port, is that upstream.
+    2. Any other origin is an unnamed upstream with the default settings and state of its own, made on first use.
+    3. At most `UNNAMED` of those are kept; the one unused for longest goes, never one with a request in flight.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from resilient_http.state.endpoints import Endpoint
+from resilient_http.upstreams.upstream import Upstream
+
+UNNAMED = 1000
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+Origin = tuple[str, str, int | None]
+
+
+class Registry:
+    """The upstreams of a process. Thread-safe.
+
+    Args:
+        named: Name to upstream.
+        build: Makes an unnamed upstream for an endpoint (scheme, host, port).
+        retire: Told about the endpoints of an unnamed upstream that was dropped.
+    """
+
+    def __init__(
+        self,
+        named: Mapping[str, Upstream],
+        build: Callable[[str, str, int], Upstream],
+        retire: Callable[[Endpoint], object],
+    ) -> None:
+        self.named = dict(named)
+        self._build = build
+        self._retire = retire
+        self._unnamed: OrderedDict[Origin, Upstream] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, url: Any) -> Upstream:
+        """The upstream of an httpx.URL."""
+        port = url.port
+        if port is None:
+            named = self.named.get(url.host)
+            if named is not None:
+                return named
+        origin = (url.scheme, url.host, port)
+        with self._lock:
+            upstream = self._unnamed.get(origin)
+            if upstream is not None:
+                self._unnamed.move_to_end(origin)
+                return upstream
+            upstream = self._unnamed[origin] = self._build(*origin[:2], port or DEFAULT_PORTS.get(url.scheme, 0))
+            dropped = self._drop_oldest() if len(self._unnamed) > UNNAMED else None
+        if dropped is not None:
+            for endpoint in dropped.endpoints.members:
+                self._retire(endpoint)
+        return upstream
+
+    def all(self) -> dict[str, Upstream]:
+        """Every upstream that is known, by name or origin."""
+        with self._lock:
+            return {**self.named, **{upstream.name: upstream for upstream in self._unnamed.values()}}
+
+    def _drop_oldest(self) -> Upstream | None:
+        for origin, upstream in self._unnamed.items():
+            if not any(member.in_flight for member in upstream.endpoints.members):
+                del self._unnamed[origin]
+                return upstream
+        return None

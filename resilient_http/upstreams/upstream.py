@@ -1,0 +1,149 @@
+"""Upstream: a service that we call, with its settings and all the state that its calls share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pybreaker
+
+from resilient_http.call import Call
+from resilient_http.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Hub
+from resilient_http.semantics import IDEMPOTENT_METHODS
+from resilient_http.settings.models import EndpointSettings, UpstreamSettings
+from resilient_http.state.circuit import Circuit, CircuitRules
+from resilient_http.state.concurrency import ConcurrencyLimit
+from resilient_http.state.endpoints import Endpoint, Endpoints, Link
+from resilient_http.state.latency import Latency
+from resilient_http.state.retry_budget import RetryBudget
+
+UNLIMITED_QUEUE = 1_000_000
+
+
+class Upstream:
+    """One upstream's settings and state. Thread-safe.
+
+    Args:
+        name: Its name in the settings, or the origin of an unnamed one.
+        settings: Its settings.
+        hub: Where changes of its circuits are told.
+        origin: Scheme, host and port of an unnamed upstream. A named one has the endpoints of its settings, and its
+            name is a logical host, so that `Host` comes from the endpoint.
+        enabled: False leaves nothing but the choice of an endpoint.
+        circuit_listeners: pybreaker listeners for each of its circuits.
+        rng: Source of jitter.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: UpstreamSettings,
+        hub: Hub,
+        *,
+        origin: tuple[str, str, int] | None = None,
+        enabled: bool = True,
+        circuit_listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
+        rng: random.Random | None = None,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.named = origin is None
+        self.enabled = enabled
+        self._rng = rng or random.Random()
+        self._listeners = (_Announcer(name, hub), *circuit_listeners)
+        members = [self._endpoint(*member.origin, member) for member in settings.endpoints]
+        self.pipeline: Callable[[Call], Awaitable[Any]]  # composed by whoever builds the upstream
+        self.repeatable = frozenset(IDEMPOTENT_METHODS if settings.retry is None else settings.retry.methods)
+        self.endpoints = Endpoints([self._endpoint(*origin, None)] if origin else members)
+        self.scheme = self.endpoints.members[0].scheme
+        self.latency = Latency()
+        self.budget: RetryBudget | None = None
+        if settings.retry is not None and settings.retry.budget is not None:
+            self.budget = RetryBudget(settings.retry.budget.ratio, settings.retry.budget.floor)
+        self.limit = self._limit()
+        # A Location that names one of these is the upstream itself.
+        self.origins = frozenset(member.url for member in self.endpoints.members) | (
+            {f"{self.scheme}://{settings.host}"} if settings.host else frozenset()
+        )
+
+    def status(self, now: float) -> dict[str, Any]:
+        """JSON-able: what its calls go by at the moment."""
+        return {
+            "endpoints": [_endpoint_status(member, now) for member in self.endpoints.members],
+            "concurrency": {
+                "limit": self.limit.limit,
+                "in_flight": self.limit.in_flight,
+                "queued": self.limit.waiting,
+                "queue": self.limit.queue,
+            },
+            "retry_budget": None if self.budget is None else {"tokens": round(self.budget.tokens(now), 3)},
+            "latency": {"p50": self.latency.quantile(0.5), "p95": self.latency.quantile(0.95)},
+        }
+
+    def _endpoint(self, scheme: str, host: str, port: int, settings: EndpointSettings | None) -> Endpoint:
+        own = self.settings
+        endpoint = Endpoint(scheme, host, port)
+        if settings is not None:
+            endpoint.weight, endpoint.backup = settings.weight, settings.backup
+        if own.circuit is not None and self.enabled:
+            endpoint.circuit = Circuit(
+                f"{self.name} at {endpoint.url}",
+                CircuitRules(**own.circuit.model_dump()),
+                rng=self._rng,
+                listeners=self._listeners,
+            )
+        endpoint.link = Link(
+            host=(own.host or endpoint.netloc) if self.named else None,
+            verify=own.tls.verify,
+            cert=own.tls.cert,
+            http2=own.http2,
+            proxy=own.proxy.get_secret_value() if own.proxy else None,
+            max_connections=own.pool.max_connections,
+            max_keepalive=own.pool.max_keepalive,
+            keepalive_expiry=own.pool.keepalive_expiry,
+        )
+        return endpoint
+
+    def _limit(self) -> ConcurrencyLimit:
+        # Never more permits than connections: so nothing waits inside httpcore, where a cancelled wait leaks.
+        connections = self.settings.pool.max_connections
+        own = self.settings.concurrency
+        if own is None:
+            return ConcurrencyLimit(connections, UNLIMITED_QUEUE)
+        return ConcurrencyLimit(min(own.limit, connections), own.queue)
+
+
+class _Announcer(pybreaker.CircuitBreakerListener):  # type: ignore[misc, unused-ignore]
+    """Tells the hub when a circuit changes."""
+
+    def __init__(self, upstream: str, hub: Hub) -> None:
+        self._upstream = upstream
+        self._hub = hub
+
+    def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+        """Make the event of it."""
+        if not self._hub.listeners:
+            return
+        endpoint = cb.name.removeprefix(f"{self._upstream} at ")
+        if new_state.name == pybreaker.STATE_OPEN:
+            self._hub.emit(CircuitOpened(self._upstream, endpoint, cb.rest))
+        elif new_state.name == pybreaker.STATE_HALF_OPEN:
+            self._hub.emit(CircuitHalfOpened(self._upstream, endpoint))
+        else:
+            self._hub.emit(CircuitClosed(self._upstream, endpoint))
+
+
+def _endpoint_status(member: Endpoint, now: float) -> dict[str, Any]:
+    circuit = member.circuit
+    status: dict[str, Any] = {
+        "url": member.url,
+        "weight": member.weight,
+        "backup": member.backup,
+        "in_flight": member.in_flight,
+        "load": round(member.load(now), 3),
+        "circuit": None,
+    }
+    if circuit is not None:
+        status["circuit"] = {"state": circuit.mode, "retry_in": circuit.retry_in(now)}
+    return status
