@@ -299,6 +299,14 @@ class Attempt:
         """1 for the first attempt of the call."""
         return self.entry.number
 
+    @property
+    def chosen(self) -> Endpoint:
+        """The endpoint; an attempt is sent only when it has one."""
+        if self.endpoint is None:
+            message = "an attempt was sent before an endpoint was chosen"
+            raise RuntimeError(message)
+        return self.endpoint
+
     def at_end(self, settle: Callable[[Attempt, float], object]) -> None:
         """Have `settle(attempt, now)` called once when the attempt has ended, body included; the oldest first."""
         if self._at_end is not None:

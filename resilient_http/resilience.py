@@ -176,7 +176,7 @@ class Resilience:
     def _over_backend(self, name: str, default: Any) -> Any:
         if self._backend.name == "httpx":
             return default
-        from resilient_http import httpx2
+        from resilient_http import httpx2  # noqa: PLC0415 - an extra, imported only when used
 
         return getattr(httpx2, name)
 
@@ -197,7 +197,7 @@ _alive: weakref.WeakSet[Resilience] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for resilience in list(_alive):
-        resilience._begin()
+        resilience._begin()  # noqa: SLF001 - the same module
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -12,7 +12,7 @@ THROTTLED = frozenset({429, 503})
 """Statuses that ask to slow down. Source: RFC 6585, section 4; RFC 9110, section 15.6.4."""
 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-"""Statuses after which the same request may succeed. Source: RFC 9110, sections 15.5.9 and 15.6; RFC 6585, section 4."""
+"""Statuses after which the same request may succeed. Source: RFC 9110, 15.5.9 and 15.6; RFC 6585, section 4."""
 
 
 def retry_after(value: str, *, wall_now: float) -> float | None:

@@ -108,8 +108,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        group = isinstance(error, BaseExceptionGroup)
-        error = error.exceptions[0] if group else error.__cause__ or error.__context__
+        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
+        error = inner or error.__cause__ or error.__context__
 
 
 def _errors_over(module: Any) -> dict[str, type[Exception]]:

@@ -39,11 +39,8 @@ class ConcurrencyPolicy:
         admission = await call.port.acquire(limit, wait)
         attempt.entry.queued = call.port.now() - attempt.started
         if admission != "granted":
-            why = (
-                f"its queue of {limit.queue} is full"
-                if admission == "queue full"
-                else f"none came back in {wait:.3g} s"
-            )
+            late = f"none came back in {wait:.3g} s"
+            why = f"its queue of {limit.queue} is full" if admission == "queue full" else late
             raise Saturated(f"{call.upstream}: all {limit.limit} permits are taken and {why}; raise concurrency.limit "
                             "and pool.max_connections, or call it less", upstream=call.upstream)  # fmt: skip
 

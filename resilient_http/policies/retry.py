@@ -76,7 +76,7 @@ class RetryPolicy:
                     raise
                 call.journal.attempts[-1].decide("return", f"refused ({refusal}); the last real outcome stands")
                 return last()
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - raised again below, unless it may be repeated
                 error = exc
             entry = call.journal.attempts[-1]
             self._count(number, entry, call)

@@ -73,8 +73,7 @@ class AsyncPort:
 
     async def send(self, attempt: Attempt) -> Any:
         """Send and, unless the user streams it, read the whole body."""
-        endpoint = attempt.endpoint
-        assert endpoint is not None
+        endpoint = attempt.chosen
         request = request_for(attempt, endpoint)
         try:
             if self._engine is None:

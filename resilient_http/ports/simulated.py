@@ -91,7 +91,9 @@ class SimulatedPort:
     async def acquire(self, limit: ConcurrencyLimit, wait: float) -> Admission:
         """Queue until a permit comes or the clock has passed `wait`."""
         task = self._running
-        assert task is not None, "a simulated call runs only inside run()"
+        if task is None:
+            message = "a simulated call runs only inside run()"
+            raise RuntimeError(message)
         ticket = limit.join_queue(lambda: self._schedule(task, self._clock))
         if ticket is None:
             return "queue full"

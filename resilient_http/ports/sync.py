@@ -40,7 +40,7 @@ class SyncPort:
 
     async def sleep(self, seconds: float) -> None:
         """Block for so long."""
-        time.sleep(seconds)
+        time.sleep(seconds)  # noqa: ASYNC251 - this port never suspends; the thread is the caller's own
 
     async def acquire(self, limit: ConcurrencyLimit, wait: float) -> Admission:
         """Block until a permit comes."""
@@ -61,8 +61,7 @@ class SyncPort:
 
     async def send(self, attempt: Attempt) -> Any:
         """Send and, unless the user streams it, read the whole body."""
-        endpoint = attempt.endpoint
-        assert endpoint is not None
+        endpoint = attempt.chosen
         engine = self._engine or self.engines.engine(endpoint)
         if self.engines.retired:
             self._close(self.engines.take_retired())
@@ -129,8 +128,8 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
         return result
     coroutine.close()
     message = (
-        f"something awaited {foreign!r} in a sync client; a policy or middleware may await only proceed() and its port, "
-        "as in `await call.port.sleep(1)`"
+        f"something awaited {foreign!r} in a sync client; a policy or middleware may await only proceed() and its "
+        "port, as in `await call.port.sleep(1)`"
     )
     raise ForeignAwait(message)
 

@@ -14,8 +14,8 @@ Laws
     any       -- force_open() ------------------>  open until close()
     any       -- disable() --------------------->  disabled: admits all and counts nothing, until close()
 
-The rule (CircuitRules): failing is when half of the newest outcomes failed, or so many in a row, or fewer in a row while
-little is known. It is pybreaker's circuit as far as a user of pybreaker can see: storage, listeners, `current_state`,
+The rule (CircuitRules): failing is when half of the newest outcomes failed, or so many in a row, or fewer in a row
+while little is known. It is pybreaker's circuit as far as a user of pybreaker can see: storage, listeners, `current_state`,
 `open()`, `close()`, `half_open()` and its exception; the decisions are ours.
 """
 

@@ -2,8 +2,8 @@
 
 Laws
     1. Choosing takes the endpoint's permit in the same step, so two callers never share one half-open probe.
-    2. Of two endpoints drawn at random the less loaded is taken (p2c). Load is the requests in flight plus a penalty per
-       failure that fades with a half-life, over the weight: a node that fails fast does not attract traffic.
+    2. Of two endpoints drawn at random the less loaded is taken (p2c). Load is the requests in flight plus a penalty
+       per failure that fades with a half-life, over the weight: a node that fails fast does not attract traffic.
     3. An endpoint that this call has tried comes after those that it has not; a backup comes after all others.
     4. A circuit that is open is never chosen. When all are, the choice is refused.
 

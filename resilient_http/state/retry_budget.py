@@ -1,7 +1,7 @@
 """RetryBudget: how many repeats an upstream may be sent for the calls that it gets.
 
 Laws
-    1. A sent first attempt deposits `ratio`; a repeat withdraws 1 when it is decided, and is refunded when it is not sent.
+    1. A sent first attempt deposits `ratio`; a repeat withdraws 1 when it is decided, and is refunded if not sent.
     2. `floor` tokens a second drip in by themselves, so that a quiet caller may still repeat.
     3. The bucket holds what one second deposits, at least `LEAST`: a quiet hour saves up nothing.
 

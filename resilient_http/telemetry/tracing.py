@@ -106,7 +106,7 @@ class AttemptTracing:
         attempt.headers.extend(carrier.items())
         if span.is_recording():
             _describe_request(span, attempt)
-        attempt.at_end(lambda attempt, now: _end_attempt(span, attempt))
+        attempt.at_end(lambda ended, _now: _end_attempt(span, ended))
         return None
 
 
