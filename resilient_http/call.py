@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from resilient_http.errors import DeadlineExceeded
@@ -16,6 +17,7 @@ from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.outcome import Fault, Outcome
 
 if TYPE_CHECKING:
+    from resilient_http.state.circuit import Permit
     from resilient_http.state.endpoints import Endpoint
 
 
@@ -81,25 +83,22 @@ class Entry:
         why: The reason for the decision.
     """
 
-    __slots__ = (
-        "decision", "delay", "duration", "endpoint", "error", "fault", "number", "outcome", "queued", "sent", "started",
-        "status", "why",
-    )  # fmt: skip
+    # Defaults stand on the class: most entries touch few of them, and one is made for every attempt.
+    endpoint = ""
+    queued = 0.0
+    duration = 0.0
+    sent = False
+    status: int | None = None
+    error: str | None = None
+    fault: Fault | None = None
+    outcome = "under way"
+    decision = "return"
+    delay = 0.0
+    why = ""
 
     def __init__(self, number: int, started: float) -> None:
         self.number = number
         self.started = started
-        self.endpoint = ""
-        self.queued = 0.0
-        self.duration = 0.0
-        self.sent = False
-        self.status: int | None = None
-        self.error: str | None = None
-        self.fault: Fault | None = None
-        self.outcome = "under way"
-        self.decision = "return"
-        self.delay = 0.0
-        self.why = ""
 
     def decide(self, decision: str, why: str, delay: float = 0.0) -> None:
         """Note what is done next, and why."""
@@ -109,7 +108,7 @@ class Entry:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        fields = {name: getattr(self, name) for name in self.__slots__}
+        fields = {name: getattr(self, name) for name in FIELDS}
         fields["fault"] = self.fault.value if self.fault else None
         return fields
 
@@ -124,6 +123,12 @@ class Entry:
 
     def __repr__(self) -> str:
         return f"<{self}>"
+
+
+FIELDS = (
+    "number", "endpoint", "started", "queued", "duration", "sent", "status", "error", "fault", "outcome", "decision",
+    "delay", "why",
+)  # fmt: skip
 
 
 class Journal:
@@ -200,10 +205,18 @@ class Call:
         tried: Endpoints that the current hop has been sent to.
     """
 
-    __slots__ = (
-        "budget", "closed", "expires", "headers", "journal", "method", "owner", "port", "repeatable", "replayable",
-        "request", "span", "spent", "started", "streamed", "tried", "upstream",
-    )  # fmt: skip
+    # Defaults stand on the class: see Entry.
+    expires = math.inf
+    budget = math.inf
+    upstream = ""
+    request: Any = None
+    headers: tuple[tuple[str, str], ...] = ()
+    repeatable = True
+    replayable = True
+    tried: tuple[Endpoint, ...] = ()
+    span: Any = None
+    spent: Any = None
+    closed = False
 
     def __init__(
         self, port: Port, method: str, *, started: float, streamed: bool = False, owner: object = None
@@ -213,17 +226,6 @@ class Call:
         self.started = started
         self.streamed = streamed
         self.owner = owner
-        self.expires = math.inf
-        self.budget = math.inf
-        self.upstream = ""
-        self.request: Any = None
-        self.headers: tuple[tuple[str, str], ...] = ()
-        self.repeatable = True
-        self.replayable = True
-        self.tried: tuple[Endpoint, ...] = ()
-        self.span: Any = None
-        self.spent: Any = None
-        self.closed = False
         self.journal = Journal(method)
 
     def bound(self, expires: float, budget: float) -> None:
@@ -270,28 +272,26 @@ class Attempt:
         streaming: Whether the body is still to be read by the user; then the body ends the attempt.
     """
 
-    __slots__ = (
-        "_at_end", "call", "endpoint", "entry", "error", "expires", "fault", "headers", "narrowed", "patience",
-        "phases", "sent", "stalled", "started", "status", "streaming", "trace",
-    )  # fmt: skip
+    # Defaults stand on the class: see Entry.
+    patience = math.inf
+    phases: Mapping[str, float | None] = MappingProxyType({})
+    narrowed = False
+    endpoint: Endpoint | None = None
+    permit: Permit | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    trace: Any = None
+    sent = False
+    stalled = ""
+    streaming = False
+    status: int | None = None
+    error: BaseException | None = None
+    fault: Fault | None = None
 
     def __init__(self, call: Call, now: float) -> None:
         self.call = call
         self.started = now
-        self.entry = call.journal.open_entry(now - call.started)
         self.expires = call.expires
-        self.patience = math.inf
-        self.phases: Mapping[str, float | None] = {}
-        self.narrowed = False
-        self.endpoint: Endpoint | None = None
-        self.headers: list[tuple[str, str]] = []
-        self.trace: Any = None
-        self.sent = False
-        self.stalled = ""
-        self.streaming = False
-        self.status: int | None = None
-        self.error: BaseException | None = None
-        self.fault: Fault | None = None
+        self.entry = call.journal.open_entry(now - call.started)
         self._at_end: list[Callable[[Attempt, float], object]] | None = []
 
     @property

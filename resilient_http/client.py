@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from resilient_http.errors import SettingsError
+from resilient_http.scope import Scope
 from resilient_http.transport import AsyncResilientTransport, Host, ResilientTransport, current_call
 
 if TYPE_CHECKING:
@@ -35,16 +36,17 @@ class SyncCalls(_Sync):
 
     _transport_class: type[Any] = ResilientTransport
 
-    def __init__(self, host: Host, **options: Any) -> None:
+    def __init__(self, host: Host, *, scope: Scope | None = None, **options: Any) -> None:
         options = _checked(options, lambda engine: self._transport_class(host, engine))
         super().__init__(**options)
         self._host = host
+        self._scope = scope
 
     def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
         """As httpx's; one call, however many hops auth and redirects make."""
         dispatcher = self._host.dispatcher
         port = getattr(self._transport_for_url(request.url), "port", None) or self._host.sync_port
-        call = dispatcher.open(port, request.method, streamed=stream)
+        call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope)
         token = current_call.set(call)
         try:
             response = super().send(request, stream=stream, **options)
@@ -62,16 +64,17 @@ class AsyncCalls(_Async):
 
     _transport_class: type[Any] = AsyncResilientTransport
 
-    def __init__(self, host: Host, **options: Any) -> None:
+    def __init__(self, host: Host, *, scope: Scope | None = None, **options: Any) -> None:
         options = _checked(options, lambda engine: self._transport_class(host, engine))
         super().__init__(**options)
         self._host = host
+        self._scope = scope
 
     async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
         """As httpx's; one call, however many hops auth and redirects make."""
         dispatcher = self._host.dispatcher
         port = getattr(self._transport_for_url(request.url), "port", None) or self._host.async_port
-        call = dispatcher.open(port, request.method, streamed=stream)
+        call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope)
         token = current_call.set(call)
         try:
             response = await super().send(request, stream=stream, **options)

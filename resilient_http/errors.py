@@ -17,6 +17,7 @@ leaves a client carries the call's journal as `.journal`. All of them pickle.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
@@ -95,9 +96,39 @@ class SettingsError(ValueError):
     Attributes:
         path: Where, as dotted path: `upstreams.payments.retry.max_attempts`.
         value: What stood there.
+        mistakes: Each thing that is wrong, when the settings were read and refused; `path` and `value` are the first's.
     """
 
-    def __init__(self, message: str, *, path: str = "", value: object = None) -> None:
+    def __init__(
+        self, message: str, *, path: str = "", value: object = None, mistakes: tuple[SettingsMistake, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.path = path
         self.value = value
+        self.mistakes = mistakes
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsMistake:
+    """One thing that is wrong in the settings.
+
+    Attributes:
+        path: Where: keys and positions, from the root down.
+        message: What is wrong, with the value where it may be shown.
+        known: For an unknown key the ones that may have been meant: the nearest, or all.
+    """
+
+    path: tuple[str, ...]
+    message: str
+    known: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """One line, with the dotted path."""
+        return f"{'.'.join(self.path) or 'settings'}: {self.message}{suggestion(self.known)}"
+
+
+def suggestion(known: tuple[str, ...]) -> str:
+    """What to write instead of an unknown key, as the end of a message."""
+    if not known:
+        return ""
+    return f"; did you mean {known[0]}?" if len(known) == 1 else f"; known: {', '.join(known)}"

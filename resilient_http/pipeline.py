@@ -38,7 +38,7 @@ Pipeline = Callable[[Call], Awaitable[Any]]
 def compose(upstream: Upstream, tracer: AttemptTracer, hub: Hub) -> Pipeline:
     """The way of a call to `upstream`: await it with a Call, get the response."""
     settings = upstream.settings
-    balance = BalancePolicy(upstream.endpoints, upstream.latency, hub)
+    balance = BalancePolicy(upstream.endpoints, hub)
     if not upstream.enabled:
         return _call_ring([], _attempt_ring([balance]))
 
@@ -56,7 +56,7 @@ def compose(upstream: Upstream, tracer: AttemptTracer, hub: Hub) -> Pipeline:
                 RetryRules(retry.max_attempts, frozenset(retry.statuses), retry.max_wait),
                 Backoff(retry.backoff.base, retry.backoff.cap, retry.backoff.throttled_base),
                 upstream.budget,
-                upstream.latency,
+                upstream.endpoints.usual,
                 hub,
             )
         )

@@ -63,6 +63,8 @@ class Resilience:
         Args:
             options: As httpx.Client. `transport=` becomes the engine. `timeout=` narrows the phases, and never widens
                 the deadline. `proxy`, `verify`, `cert`, `http1`, `http2` and `limits` are refused: they are settings.
+                Beyond httpx's, `scope=` (a Scope) binds the client to one inbound request wherever it is used; without
+                it each call takes the scope it is made in.
         """
         kind: type[Client] = self._over_backend("Client", Client)
         return kind(self, **options)

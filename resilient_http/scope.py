@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deadline:
-    """An instant after which no work of a request may run.
+    """An instant after which no work of a request may run. Everything that shares it sees it lifted.
 
     Attributes:
         expires: The instant, in monotonic seconds.
@@ -36,6 +36,10 @@ class Deadline:
         """Seconds left, never negative."""
         return max(0.0, self.expires - now)
 
+    def lift(self) -> None:
+        """Bound nothing any more: the request has been answered, and what still runs for it is background work."""
+        self.expires = math.inf
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -44,10 +48,24 @@ class Scope:
     Attributes:
         deadline: The instant that bounds every call made in this scope, or None.
         headers: Trace headers of the inbound request (lower-case name, value) that calls pass on.
+        detached: Whether detached() took it out of the request's deadline.
     """
 
     deadline: Deadline | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    detached: bool = False
+
+    def within(self, here: Scope) -> Scope:
+        """This scope where `here` is current: the headers are its own, and the deadline that ends first wins.
+
+        So a client that is bound to its request keeps that request's deadline and trace wherever it is used, deadline()
+        shortens it, and detached() takes it out.
+        """
+        if here.detached:
+            return replace(self, deadline=here.deadline, detached=True)
+        if here.deadline is None or (self.deadline is not None and self.deadline.expires <= here.deadline.expires):
+            return self
+        return replace(self, deadline=here.deadline)
 
 
 EMPTY = Scope()
@@ -111,7 +129,7 @@ def detached(seconds: float | None = None) -> _Entered:
         seconds: A deadline of its own in float seconds, or None for none (each call still has `timeout.total`).
     """
     own = None if seconds is None else Deadline.after(_checked(seconds), now=time.monotonic())
-    return _Entered(replace(_current.get(), deadline=own))
+    return _Entered(replace(_current.get(), deadline=own, detached=True))
 
 
 def _checked(seconds: Any) -> float:

@@ -14,6 +14,9 @@ THROTTLED = frozenset({429, 503})
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed. Source: RFC 9110, 15.5.9 and 15.6; RFC 6585, section 4."""
 
+TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
+"""What carries a trace from one service to the next. Source: W3C Trace Context; W3C Baggage."""
+
 
 def retry_after(value: str, *, wall_now: float) -> float | None:
     """Seconds to wait that a Retry-After header asks for, or None if it is malformed.

@@ -20,7 +20,7 @@ from resilient_http.errors import NoEndpoint, ResilienceError
 from resilient_http.events import CallFinished, Hub
 from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.sync import SyncPort, drive
-from resilient_http.scope import current_scope
+from resilient_http.scope import Scope, current_scope
 from resilient_http.telemetry.tracing import CallSpan, configured
 from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.upstream import Upstream
@@ -42,10 +42,11 @@ class Dispatcher:
         self.registry = registry
         self.hub = hub
 
-    def open(self, port: SyncPort | AsyncPort, method: str, *, streamed: bool) -> Call:
-        """Begin a call under the current scope."""
+    def open(self, port: SyncPort | AsyncPort, method: str, *, streamed: bool, scope: Scope | None = None) -> Call:
+        """Begin a call under the current scope; `scope` is the one that its client is bound to, if any."""
         call = Call(port, method, started=port.now(), streamed=streamed, owner=self)
-        scope = current_scope()
+        here = current_scope()
+        scope = here if scope is None else scope.within(here)
         call.headers = scope.headers
         if scope.deadline is not None:
             call.bound(scope.deadline.expires, scope.deadline.budget)

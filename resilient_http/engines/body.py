@@ -100,6 +100,11 @@ def async_body(module: Any) -> Any:
     return type("AsyncBody", (_AsyncBody, module.AsyncByteStream), {})
 
 
+def in_memory(response: Any, backend: Backend) -> bool:
+    """Whether a response's body is here already, as that of a mock is."""
+    return type(response.stream) is backend.module.ByteStream or response.is_closed
+
+
 def replayable(stream: Any, module: Any) -> bool:
     """Whether a request's body can be sent again, whole.
 

@@ -66,8 +66,8 @@ def failed(attempt: Attempt, error: BaseException, backend: Backend, *, watched:
 
 def _headers(attempt: Attempt, original: Any, host: str | None) -> Any:
     headers = type(original.headers)(original.headers)
-    # httpx wrote the upstream's name; what the user wrote wins.
-    if host is not None and headers.get("host") == attempt.call.upstream:
+    # httpx writes the upstream's name first; what the user wrote wins.
+    if host is not None and original.headers.raw[0] == (b"Host", attempt.call.upstream.encode("ascii")):
         headers["Host"] = host
     for name, value in attempt.headers:
         headers[name] = value
@@ -77,10 +77,11 @@ def _headers(attempt: Attempt, original: Any, host: str | None) -> Any:
 def _allowances(attempt: Attempt) -> dict[str, float | None]:
     phases = attempt.phases
     left = attempt.expires - attempt.started
-    pool = phases.get("pool")
+    pool, read, write = phases.get("pool"), phases.get("read"), phases.get("write")
+    reading = Allowance.of(read, attempt)
     return {
         "connect": Allowance.of(phases.get("connect"), attempt),
-        "read": Allowance.of(phases.get("read"), attempt),
-        "write": Allowance.of(phases.get("write"), attempt),
+        "read": reading,
+        "write": reading if write == read else Allowance.of(write, attempt),
         "pool": (None if left == math.inf else left) if pool is None else min(pool, left),
     }

@@ -94,7 +94,7 @@ def make_engine(backend: Backend, endpoint: Endpoint, *, is_async: bool) -> Any:
 
 
 def _core_pool(engine: Any) -> Any:
-    """The pool of httpcore. Private names, the same in httpx and httpx2; tests/engines/test_pool.py notices if they go."""
+    """The pool of httpcore. The names are private, and the same in httpx and httpx2; a test notices if they go."""
     return engine._pool  # noqa: SLF001
 
 

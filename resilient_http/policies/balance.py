@@ -12,9 +12,7 @@ from resilient_http.call import Attempt
 from resilient_http.errors import CircuitOpen, NoEndpoint
 from resilient_http.events import Hub, Stalled
 from resilient_http.policies import AttemptProceed
-from resilient_http.state.circuit import Permit
 from resilient_http.state.endpoints import Endpoint, Endpoints
-from resilient_http.state.latency import Latency
 from resilient_http.state.outcome import Fault, Outcome, judge_fault, judge_status
 
 
@@ -23,13 +21,11 @@ class BalancePolicy:
 
     Args:
         endpoints: The upstream's endpoints.
-        latency: The upstream's own latency, over all endpoints.
         hub: Where to tell that we stalled.
     """
 
-    def __init__(self, endpoints: Endpoints, latency: Latency, hub: Hub) -> None:
+    def __init__(self, endpoints: Endpoints, hub: Hub) -> None:
         self._endpoints = endpoints
-        self._latency = latency
         self._hub = hub
 
     async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
@@ -40,28 +36,22 @@ class BalancePolicy:
         chosen = self._endpoints.choose(now, port.rng, call.tried)
         if chosen is None:
             raise self._refusal(attempt, now)
-        endpoint, permit = chosen
+        endpoint, attempt.permit = chosen
         attempt.endpoint = endpoint
         attempt.entry.endpoint = endpoint.url
         attempt.started = now
         call.tried = (*call.tried, endpoint)
-
-        def settle(attempt: Attempt, now: float) -> None:
-            self._settle(attempt, endpoint, permit, now)
-
-        attempt.at_end(settle)
+        attempt.at_end(self._settle)
         return await proceed(attempt)
 
-    def _settle(self, attempt: Attempt, endpoint: Endpoint, permit: Permit | None, now: float) -> None:
-        took = now - attempt.started
+    def _settle(self, attempt: Attempt, now: float) -> None:
+        endpoint, took = attempt.chosen, now - attempt.started
         outcome = judge(attempt, endpoint, took)
         attempt.conclude(outcome)
         answered = took if outcome is Outcome.SUCCESS else None
-        if answered is not None:
-            self._latency.record(took)
         if attempt.stalled and self._hub.listeners:
             self._hub.emit(Stalled(attempt.call.upstream, endpoint.url, attempt.stalled))
-        endpoint.settle(permit, outcome, now, answered=answered, error=attempt.error)
+        endpoint.settle(attempt.permit, outcome, now, answered=answered, error=attempt.error)
 
     def _refusal(self, attempt: Attempt, now: float) -> CircuitOpen | NoEndpoint:
         name = attempt.call.upstream

@@ -25,7 +25,6 @@ from resilient_http.events import Hub, RetryScheduled, RetrySuppressed
 from resilient_http.policies import CallProceed
 from resilient_http.semantics import RETRYABLE_STATUSES, THROTTLED, retry_after
 from resilient_http.state.backoff import Backoff
-from resilient_http.state.latency import Latency
 from resilient_http.state.outcome import Fault
 from resilient_http.state.retry_budget import RetryBudget
 
@@ -48,17 +47,17 @@ class RetryPolicy:
         rules: What is repeated, how often.
         backoff: How long to wait before.
         budget: The upstream's bucket, or None for no budget.
-        latency: The upstream's usual attempt, for "does it still fit".
+        usual: Gives the seconds that an attempt usually takes, for "does it still fit".
         hub: Where to tell what was decided.
     """
 
     def __init__(
-        self, rules: RetryRules, backoff: Backoff, budget: RetryBudget | None, latency: Latency, hub: Hub
+        self, rules: RetryRules, backoff: Backoff, budget: RetryBudget | None, usual: Callable[[], float], hub: Hub
     ) -> None:
         self._rules = rules
         self._backoff = backoff
         self._budget = budget
-        self._latency = latency
+        self._usual = usual
         self._hub = hub
 
     async def __call__(self, call: Call, proceed: CallProceed) -> Any:
@@ -105,8 +104,7 @@ class RetryPolicy:
         delay = self._delay(response, number, call.port.wall_now(), call.port.rng)
         if delay > self._rules.max_wait:
             return None, f"{why}, asked to wait {delay:.3g} s, longer than max_wait {self._rules.max_wait:.3g} s"
-        usual = self._latency.quantile(0.5) or 0.0
-        if now + delay + usual > call.expires:
+        if now + delay + self._usual() > call.expires:
             return None, f"{why}, the next attempt does not fit into the deadline"
         if self._budget is not None and not self._budget.withdraw(now):
             return None, f"{why}, the retry budget is used up"

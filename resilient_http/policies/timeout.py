@@ -31,7 +31,7 @@ class TimeoutPolicy:
         request = attempt.call.request
         asked = None if request is None else request.extensions.get("timeout")
         attempt.phases = self._phases
-        if asked is not None:
+        if asked and any(limit is not None for limit in asked.values()):
             self._narrow(attempt, asked)
         return await proceed(attempt)
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
 
-from resilient_http.call import Admission, Attempt
+from resilient_http.call import EARLY, Admission, Attempt
 from resilient_http.engines.backend import Backend
-from resilient_http.engines.body import KEPT, async_body
+from resilient_http.engines.body import KEPT, async_body, in_memory
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.pool import EnginePool, is_instrumented
 from resilient_http.state.concurrency import ConcurrencyLimit
@@ -94,7 +95,7 @@ class AsyncPort:
         if attempt.call.streamed:
             attempt.streaming, attempt.expires = True, attempt.call.expires
             response.stream = self._body(response.stream, attempt, self._backend)
-        elif not response.is_closed:
+        elif not in_memory(response, self._backend):
             response.stream = self._backend.module.ByteStream(await _read(response.stream))
         return response
 
@@ -103,10 +104,14 @@ class AsyncPort:
         left = attempt.expires - self.now()
         if left == math.inf:
             return await self._exchange(self._engine, request, attempt)
-        with anyio.move_on_after(left):
-            return await self._exchange(self._engine, request, attempt)
-        message = f"no answer within {left:.3g} s"
-        raise self._backend.module.ReadTimeout(message)
+        try:
+            async with _time_limit(left):
+                return await self._exchange(self._engine, request, attempt)
+        except TimeoutError as exc:
+            if self.now() < attempt.expires - EARLY:
+                raise  # the engine's own
+            message = f"no answer within {left:.3g} s"
+            raise self._backend.module.ReadTimeout(message) from exc
 
     async def set_aside(self, reply: Any) -> bool:
         """Read the rest of a streamed response, if it is small, and give its connection back."""
@@ -143,6 +148,21 @@ class AsyncPort:
     async def _close(self, engines: list[Any]) -> None:
         for engine in engines:
             await engine.aclose()
+
+
+def _time_limit(seconds: float) -> contextlib.AbstractAsyncContextManager[object]:
+    """Cancels the block after so long, and raises TimeoutError; asyncio's own costs half of anyio's."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _trio_time_limit(seconds)
+    return asyncio.timeout(seconds)
+
+
+@contextlib.asynccontextmanager
+async def _trio_time_limit(seconds: float) -> AsyncIterator[None]:
+    with anyio.fail_after(seconds):
+        yield
 
 
 def _running_loop() -> Any:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from resilient_http.call import Admission, Attempt
 from resilient_http.engines.backend import Backend
-from resilient_http.engines.body import KEPT, sync_body
+from resilient_http.engines.body import KEPT, in_memory, sync_body
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.pool import EnginePool, is_instrumented
 from resilient_http.errors import ForeignAwait
@@ -72,7 +72,7 @@ class SyncPort:
             if attempt.call.streamed:
                 attempt.streaming, attempt.expires = True, attempt.call.expires
                 response.stream = self._body(response.stream, attempt, self._backend)
-            elif not response.is_closed:
+            elif not in_memory(response, self._backend):
                 response.stream = self._backend.module.ByteStream(_read(response.stream))
         except BaseException as exc:
             failed(attempt, exc, self._backend, watched=self._engine is None)

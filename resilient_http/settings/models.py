@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from resilient_http.errors import SettingsError
 from resilient_http.semantics import IDEMPOTENT_METHODS, RETRYABLE_STATUSES
+from resilient_http.settings.spelling import lower_keys, respell
 from resilient_http.settings.validation import Model, check_name, mistake_at, not_bool, settings_error
 
 Seconds = Annotated[float, BeforeValidator(not_bool), Field(gt=0, allow_inf_nan=False)]
@@ -319,6 +321,28 @@ class Settings(Model):
         except ValidationError as exc:
             raise settings_error(exc) from None
 
+    @classmethod
+    def from_upper_case(cls, raw: object, *, root: str = "RESILIENT_HTTP") -> Settings:
+        """Settings whose option keys are in upper case, as in Django's settings.
+
+        Args:
+            raw: A mapping, or Settings(...) as they are.
+            root: Name of the variable that holds them, for error messages.
+
+        Raises:
+            SettingsError: Something is wrong; paths are as the user wrote them, `RESILIENT_HTTP["UPSTREAMS"]...`.
+        """
+        if isinstance(raw, Settings):
+            return raw
+        if not isinstance(raw, Mapping):
+            message = f"{root} is a dict of settings, not {type(raw).__name__}"
+            raise SettingsError(message, path=root, value=raw)
+        lowered = lower_keys(raw, root=root)
+        try:
+            return cls(**lowered)
+        except SettingsError as exc:
+            raise respell(exc, root) from None
+
     @model_validator(mode="before")
     @classmethod
     def _inherit(cls, raw: Any) -> Any:
@@ -344,7 +368,7 @@ class Settings(Model):
         for name, upstream in upstreams.items():
             check_name(name)
             if not upstream.endpoints:
-                raise mistake_at(f"{name}.endpoints", 'at least one is needed, as in ["http://10.0.0.1:8080"]')
+                raise mistake_at(name, "endpoints", message='at least one is needed, as in ["http://10.0.0.1:8080"]')
         return upstreams
 
 

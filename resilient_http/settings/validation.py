@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from resilient_http.errors import SettingsError
+from resilient_http.errors import SettingsError, SettingsMistake
 
 CREDENTIALS = re.compile(r"://[^/@\s]*@")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -29,14 +29,13 @@ class Model(BaseModel):
         for key in raw:
             if key not in cls.model_fields:
                 near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
-                known = f"did you mean {near[0]}?" if near else f"known: {', '.join(cls.model_fields)}"
-                raise mistake_at(str(key), f"unknown key; {known}")
+                raise mistake_at(str(key), message="unknown key", known=tuple(near or cls.model_fields))
         return raw
 
 
-def mistake_at(path: str, message: str) -> PydanticCustomError:
+def mistake_at(*path: str, message: str, known: tuple[str, ...] = ()) -> PydanticCustomError:
     """An error about what stands at `path` below the model that is being validated."""
-    return PydanticCustomError("at", "{message}", {"path": path, "message": message})
+    return PydanticCustomError("at", "{message}", {"path": path, "message": message, "known": known})
 
 
 def not_bool(value: Any) -> Any:
@@ -50,27 +49,38 @@ def not_bool(value: Any) -> Any:
 def check_name(name: str) -> None:
     """Refuse what cannot stand as a host name in http://NAME/."""
     if not NAME.fullmatch(name):
-        raise mistake_at(name, "an upstream's name is a lower-case DNS label (a-z, 0-9, -)")
+        raise mistake_at(name, message="an upstream's name is a lower-case DNS label (a-z, 0-9, -)")
 
 
 def settings_error(error: ValidationError) -> SettingsError:
     """All mistakes in one message; `path` and `value` are the first one's."""
-    found = [_mistake(details) for details in error.errors()]
-    text = "\n".join(f"{path or 'settings'}: {message}{shown}" for path, _, message, shown in found)
-    path, value, *_ = found[0]
-    return SettingsError(text, path=path, value=value)
+    found = _without_inherited([_mistake(details) for details in error.errors()])
+    mistakes = tuple(mistake for mistake, _ in found)
+    text = "\n".join(map(str, mistakes))
+    return SettingsError(text, path=".".join(mistakes[0].path), value=found[0][1], mistakes=mistakes)
 
 
-def _mistake(details: Any) -> tuple[str, object, str, str]:
-    location = [part for part in map(str, details["loc"]) if not _is_branch(part)]
-    value, message = details.get("input"), details["msg"].removeprefix("Value error, ")
+def _mistake(details: Any) -> tuple[SettingsMistake, object]:
+    path = tuple(part for part in map(str, details["loc"]) if not _is_branch(part))
+    value, message, known = details.get("input"), details["msg"].removeprefix("Value error, "), ()
     if details["type"] == "at":
-        below = details["ctx"]["path"]
-        location.append(below)
-        value = value.get(below) if isinstance(value, Mapping) else None
-    path = ".".join(location)
+        below, known = details["ctx"]["path"], details["ctx"]["known"]
+        path += below
+        for key in below:
+            value = value.get(key) if isinstance(value, Mapping) else None
     hidden = value is None or isinstance(value, (Mapping, list, tuple)) or "proxy" in path
-    return path, value, message, "" if hidden else f" (got {CREDENTIALS.sub('://***@', repr(value))})"
+    shown = "" if hidden else f" (got {CREDENTIALS.sub('://***@', repr(value))})"
+    return SettingsMistake(path, f"{message}{shown}", known), value
+
+
+def _without_inherited(found: list[tuple[SettingsMistake, object]]) -> list[tuple[SettingsMistake, object]]:
+    """A mistake in the defaults is a mistake in every upstream; it is told once, where it was made."""
+    below = {mistake.path[1:] for mistake, _ in found if mistake.path[:1] == ("defaults",)}
+    return [
+        (mistake, value)
+        for mistake, value in found
+        if mistake.path[:1] != ("upstreams",) or mistake.path[2:] not in below
+    ]
 
 
 def _is_branch(part: str) -> bool:

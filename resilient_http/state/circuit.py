@@ -15,8 +15,8 @@ Laws
     any       -- disable() --------------------->  disabled: admits all and counts nothing, until close()
 
 The rule (CircuitRules): failing is when half of the newest outcomes failed, or so many in a row, or fewer in a row
-while little is known. It is pybreaker's circuit as far as a user of pybreaker can see: storage, listeners, `current_state`,
-`open()`, `close()`, `half_open()` and its exception; the decisions are ours.
+while little is known. It is pybreaker's circuit as far as a user of pybreaker can see: storage, listeners,
+`current_state`, `open()`, `close()`, `half_open()` and its exception; the decisions are ours.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
         rng: Source of jitter.
         clock: Monotonic seconds, for the switches that a person uses.
         listeners: pybreaker listeners. One that raises is logged and changes nothing.
+        on_change: Called as `on_change(circuit, state)` after each change, with pybreaker's name of the new state.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
         listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
+        on_change: Callable[[Circuit, str], object] | None = None,
     ) -> None:
         self.rules = rules or CircuitRules()
         self._changes: list[tuple[Any, Any]] = []
@@ -101,6 +103,7 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
             listeners=listeners,
             name=name,
         )
+        self._on_change = on_change
         self._rng = rng or random.Random()
         self._clock = clock
         self._window = Window(self.rules.window, self.rules.window_span)
@@ -323,6 +326,8 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
     def _announce(self) -> None:
         while self._changes:
             old, new = self._changes.pop(0)
+            if self._on_change is not None:
+                self._on_change(self, new.name)
             self._each_listener("state_change", old, new)
 
     def _tell(self, outcome: Outcome, error: BaseException | None) -> None:

@@ -205,6 +205,11 @@ class Endpoints:
         waits = [member.circuit.retry_in(now) for member in self.members if member.circuit is not None]
         return min((wait for wait in waits if wait is not None), default=None)
 
+    def usual(self) -> float:
+        """Seconds that an attempt usually takes (p50) at the quickest endpoint; 0.0 while unknown."""
+        known = [seconds for member in self.members if (seconds := member.latency.quantile(0.5)) is not None]
+        return min(known, default=0.0)
+
     def _choose_among(
         self, candidates: Sequence[Endpoint], now: float, rng: random.Random
     ) -> tuple[Endpoint, Permit | None] | None:

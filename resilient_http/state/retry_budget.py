@@ -38,7 +38,8 @@ class RetryBudget:
     def deposit(self, now: float) -> None:
         """A first attempt was sent."""
         with self._lock:
-            self._drip(now)
+            if int(now) != self._second:
+                self._drip(now)
             self._this += self._ratio
             self._tokens = min(self._capacity(), self._tokens + self._ratio)
 

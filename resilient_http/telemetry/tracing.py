@@ -19,8 +19,8 @@ from opentelemetry.trace import ProxyTracerProvider, Span, SpanKind, Status, Sta
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from resilient_http.call import Attempt, Call
+from resilient_http.semantics import TRACE_HEADERS
 
-TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
 RESEND_COUNT = "http.request.resend_count"
 W3C = TraceContextTextMapPropagator()
 
@@ -68,7 +68,7 @@ class AttemptTracing:
 
     def begin_attempt(self, attempt: Attempt) -> Token[Context] | None:
         """Put the trace into the attempt. The token goes back to leave_attempt()."""
-        if not configured():
+        if attempt.call.span is None:  # no SDK when the call began
             if attempt.call.headers:
                 self._pass_on(attempt)
             return None
@@ -93,7 +93,7 @@ class AttemptTracing:
         own = {} if request is None else request.headers
         for name, value in attempt.call.headers:
             if name in TRACE_HEADERS[:allowed] and name not in own:
-                attempt.headers.append((name, value))
+                attempt.headers += ((name, value),)
 
     def _own_span(self, attempt: Attempt) -> Token[Context] | None:
         span = trace.get_tracer("resilient_http").start_span(attempt.call.method, kind=SpanKind.CLIENT)
@@ -103,7 +103,7 @@ class AttemptTracing:
             W3C.inject(carrier, within)
         elif self._mode == "all":
             propagate.inject(carrier, within)
-        attempt.headers.extend(carrier.items())
+        attempt.headers += tuple(carrier.items())
         if span.is_recording():
             _describe_request(span, attempt)
         attempt.at_end(lambda ended, _now: _end_attempt(span, ended))

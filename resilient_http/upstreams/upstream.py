@@ -15,7 +15,6 @@ from resilient_http.settings.models import EndpointSettings, UpstreamSettings
 from resilient_http.state.circuit import Circuit, CircuitRules
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint, Endpoints, Link
-from resilient_http.state.latency import Latency
 from resilient_http.state.retry_budget import RetryBudget
 
 UNLIMITED_QUEUE = 1_000_000
@@ -51,13 +50,13 @@ class Upstream:
         self.named = origin is None
         self.enabled = enabled
         self._rng = rng or random.Random()
-        self._listeners = (_Announcer(name, hub), *circuit_listeners)
+        self._hub = hub
+        self._listeners = circuit_listeners
         members = [self._endpoint(*member.origin, member) for member in settings.endpoints]
         self.pipeline: Callable[[Call], Awaitable[Any]]  # composed by whoever builds the upstream
         self.repeatable = frozenset(IDEMPOTENT_METHODS if settings.retry is None else settings.retry.methods)
         self.endpoints = Endpoints([self._endpoint(*origin, None)] if origin else members)
         self.scheme = self.endpoints.members[0].scheme
-        self.latency = Latency()
         self.budget: RetryBudget | None = None
         if settings.retry is not None and settings.retry.budget is not None:
             self.budget = RetryBudget(settings.retry.budget.ratio, settings.retry.budget.floor)
@@ -78,7 +77,6 @@ class Upstream:
                 "queue": self.limit.queue,
             },
             "retry_budget": None if self.budget is None else {"tokens": round(self.budget.tokens(now), 3)},
-            "latency": {"p50": self.latency.quantile(0.5), "p95": self.latency.quantile(0.95)},
         }
 
     def _endpoint(self, scheme: str, host: str, port: int, settings: EndpointSettings | None) -> Endpoint:
@@ -92,6 +90,7 @@ class Upstream:
                 CircuitRules(**own.circuit.model_dump()),
                 rng=self._rng,
                 listeners=self._listeners,
+                on_change=lambda circuit, state: self._announce(endpoint, circuit, state),
             )
         endpoint.link = Link(
             host=(own.host or endpoint.netloc) if self.named else None,
@@ -105,6 +104,16 @@ class Upstream:
         )
         return endpoint
 
+    def _announce(self, endpoint: Endpoint, circuit: Circuit, state: str) -> None:
+        if not self._hub.listeners:
+            return
+        if state == pybreaker.STATE_OPEN:
+            self._hub.emit(CircuitOpened(self.name, endpoint.url, circuit.rest))
+        elif state == pybreaker.STATE_HALF_OPEN:
+            self._hub.emit(CircuitHalfOpened(self.name, endpoint.url))
+        else:
+            self._hub.emit(CircuitClosed(self.name, endpoint.url))
+
     def _limit(self) -> ConcurrencyLimit:
         # Never more permits than connections: so nothing waits inside httpcore, where a cancelled wait leaks.
         connections = self.settings.pool.max_connections
@@ -112,26 +121,6 @@ class Upstream:
         if own is None:
             return ConcurrencyLimit(connections, UNLIMITED_QUEUE)
         return ConcurrencyLimit(min(own.limit, connections), own.queue)
-
-
-class _Announcer(pybreaker.CircuitBreakerListener):  # type: ignore[misc, unused-ignore]
-    """Tells the hub when a circuit changes."""
-
-    def __init__(self, upstream: str, hub: Hub) -> None:
-        self._upstream = upstream
-        self._hub = hub
-
-    def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
-        """Make the event of it."""
-        if not self._hub.listeners:
-            return
-        endpoint = cb.name.removeprefix(f"{self._upstream} at ")
-        if new_state.name == pybreaker.STATE_OPEN:
-            self._hub.emit(CircuitOpened(self._upstream, endpoint, cb.rest))
-        elif new_state.name == pybreaker.STATE_HALF_OPEN:
-            self._hub.emit(CircuitHalfOpened(self._upstream, endpoint))
-        else:
-            self._hub.emit(CircuitClosed(self._upstream, endpoint))
 
 
 def _endpoint_status(member: Endpoint, now: float) -> dict[str, Any]:
@@ -142,6 +131,7 @@ def _endpoint_status(member: Endpoint, now: float) -> dict[str, Any]:
         "backup": member.backup,
         "in_flight": member.in_flight,
         "load": round(member.load(now), 3),
+        "latency": {"p50": member.latency.quantile(0.5), "p95": member.latency.quantile(0.95)},
         "circuit": None,
     }
     if circuit is not None:
