@@ -13,9 +13,11 @@ from resilient_http.errors import (
     ResilienceError,
     Saturated,
     SettingsError,
+    SettingsMistake,
 )
+from resilient_http.inbound import inbound_scope
 from resilient_http.resilience import Resilience
-from resilient_http.scope import deadline, detached
+from resilient_http.scope import Scope, deadline, detached, enter_scope
 from resilient_http.settings.models import Settings
 from resilient_http.transport import AsyncResilientTransport, ResilientTransport
 
@@ -35,8 +37,12 @@ __all__ = [
     "ResilienceError",
     "ResilientTransport",
     "Saturated",
+    "Scope",
     "Settings",
     "SettingsError",
+    "SettingsMistake",
     "deadline",
     "detached",
+    "enter_scope",
+    "inbound_scope",
 ]

@@ -16,8 +16,9 @@ import httpx2
 from resilient_http import client, resilience, transport
 from resilient_http.call import Journal
 from resilient_http.engines.backend import load_backend
-from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError
-from resilient_http.scope import deadline, detached
+from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError, SettingsMistake
+from resilient_http.inbound import inbound_scope
+from resilient_http.scope import Scope, deadline, detached, enter_scope
 from resilient_http.settings.models import Settings
 
 __all__ = [
@@ -36,10 +37,14 @@ __all__ = [
     "ResilienceError",
     "ResilientTransport",
     "Saturated",
+    "Scope",
     "Settings",
     "SettingsError",
+    "SettingsMistake",
     "deadline",
     "detached",
+    "enter_scope",
+    "inbound_scope",
 ]
 
 if TYPE_CHECKING:

@@ -21,9 +21,7 @@ RESERVED_SHARE = 0.2  # of the budget, at most: a short deadline is not eaten up
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
 
 
-def inbound_scope(
-    settings: InboundSettings | None, header: Callable[[str], str | None], *, now: float
-) -> Scope:
+def inbound_scope(settings: InboundSettings | None, header: Callable[[str], str | None], *, now: float) -> Scope:
     """The scope of an inbound request, for frameworks: enter it with enter_scope(), and bind clients to it.
 
     Args:

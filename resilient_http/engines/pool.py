@@ -29,6 +29,7 @@ class EnginePool:
         self._backend = backend
         self._is_async = is_async
         self._engines: dict[Endpoint, Any] = {}
+        self.closes_with_loop = False  # whether somebody sees to that, for an async one
         self.retired: list[Any] = []  # of endpoints that are gone, to be closed by whoever may wait for it
         self._lock = threading.Lock()
 

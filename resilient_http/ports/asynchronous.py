@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import math
 import random
-import sys
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +18,7 @@ from resilient_http.engines.backend import Backend
 from resilient_http.engines.body import KEPT, async_body, in_memory
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.pool import EnginePool, is_instrumented
+from resilient_http.ports.loops import close_with_loop, has_ended, running_loop
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
 
@@ -43,10 +43,13 @@ class AsyncPort:
 
     @property
     def engines(self) -> EnginePool:
-        """The engines of the running loop."""
-        loop = _running_loop()
+        """The engines of the running loop; they are closed when it ends."""
+        loop = running_loop()
         pool = self._pools.get(loop)
         if pool is None:
+            # Connections know their loop, so these entries would keep each other alive.
+            for ended in filter(has_ended, list(self._pools)):
+                self._pools.pop(ended, None)
             pool = self._pools.setdefault(loop, EnginePool(self._backend, is_async=True))
         return pool
 
@@ -79,6 +82,8 @@ class AsyncPort:
         try:
             if self._engine is None:
                 engines = self.engines
+                if not engines.closes_with_loop:
+                    await close_with_loop(engines)
                 if engines.retired:
                     await self._close(engines.take_retired())
                 response = await self._exchange(engines.engine(endpoint), request, attempt)
@@ -165,20 +170,12 @@ async def _trio_time_limit(seconds: float) -> AsyncIterator[None]:
         yield
 
 
-def _running_loop() -> Any:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        # Only a program that runs trio has it imported.
-        return sys.modules["trio"].lowlevel.current_trio_token()
-
-
 def _waker(granted: anyio.Event) -> Callable[[], object]:
     """Sets the event from any thread."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        token = _running_loop()
+        token = running_loop()
         return lambda: token.run_sync_soon(granted.set)
     return lambda: _call_soon(loop, granted)
 

@@ -196,7 +196,7 @@ class EndpointSettings(Model):
     Attributes:
         url: Its origin: scheme, host and port, nothing more.
         weight: Its share of the traffic relative to its siblings.
-        backup: Used only when no other endpoint is admitted.
+        backup: Used only when no other endpoint is admitted, or the call has tried all others.
     """
 
     url: str

@@ -4,7 +4,8 @@ Laws
     1. Choosing takes the endpoint's permit in the same step, so two callers never share one half-open probe.
     2. Of two endpoints drawn at random the less loaded is taken (p2c). Load is the requests in flight plus a penalty
        per failure that fades with a half-life, over the weight: a node that fails fast does not attract traffic.
-    3. An endpoint that this call has tried comes after those that it has not; a backup comes after all others.
+    3. A backup is chosen when no other endpoint is admitted, or when this call has tried all others (as nginx's is). An
+       endpoint that this call has tried comes after those that it has not.
     4. A circuit that is open is never chosen. When all are, the choice is refused.
 
 Source: M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing (2001).
@@ -191,11 +192,12 @@ class Endpoints:
         """Take an endpoint and its permit, or None when all are refused. Give it back with Endpoint.settle()."""
         if self._only is not None:
             return _take(self._only, now)
-        for group in (self._primaries, self._backups):
-            fresh = [member for member in group if member not in tried] if tried else group
-            chosen = self._choose_among(fresh, now, rng)
-            if chosen is None and tried:
-                chosen = self._choose_among([member for member in group if member in tried], now, rng)
+        groups: tuple[Sequence[Endpoint], ...] = (self._primaries, self._backups)
+        if tried:
+            fresh = [[member for member in group if member not in tried] for group in groups]
+            groups = (*fresh, *([member for member in group if member in tried] for group in groups))
+        for group in groups:
+            chosen = self._choose_among(group, now, rng)
             if chosen is not None:
                 return chosen
         return None

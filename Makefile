@@ -1,0 +1,63 @@
+# Each target creates the virtual environment when it is missing or out of date; nothing else needs to be installed
+# beyond Python 3.11 and make.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+EXTRAS := django,fastapi,otel,httpx2,http2,dev
+
+.PHONY: help
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=/path/to/python ..." >&2; exit 1; }
+	@echo "creating $(VENV) with $$($(PYTHON) --version), takes a minute ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[$(EXTRAS)]' -c constraints.txt
+	@touch $@
+
+.PHONY: install
+install: $(READY)  ## Create the virtual environment
+
+.PHONY: test
+test: $(READY)  ## Run the tests (PYTEST_ARGS="-k circuit -x" to choose)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: coverage
+coverage: $(READY)  ## Run the tests and show which branches they miss
+	@$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
+
+.PHONY: demo
+demo: $(READY)  ## Tell the story of an outage, with bare httpx and with resilient_http
+	@$(BIN)/python -m example_project
+
+.PHONY: serve
+serve: $(READY)  ## Start the demo's services and leave them running
+	@$(BIN)/python -m example_project --serve
+
+.PHONY: bench
+bench: $(READY)  ## Measure what a call costs
+	@$(BIN)/python benchmarks/overhead.py
+
+.PHONY: check
+check: $(READY)  ## Lint, format, types, import direction
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(READY)  ## Format the code and sort its imports
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: clean
+clean:  ## Remove the virtual environments, builds and caches
+	@rm -rf .venv .venv-* build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,88 @@
+"""Fixtures for all tests: the servers they talk to, and the check that they leave nothing running."""
+
+import itertools
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live.nginx import HELLO, Nginx, find_nginx
+from tests.live.servers import FaultServer, Script, full_backlog, refused_url
+from tests.live.tls import TlsAuthority
+
+_THREADS_END_WITHIN = 2.0
+
+
+@pytest.fixture(params=["httpx", "httpx2"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of the library underneath: the test runs on both."""
+    return str(request.param)
+
+
+@pytest.fixture
+def fault_server() -> Iterator[Callable[..., FaultServer]]:
+    """Starts servers that misbehave as told, with the arguments of `FaultServer`."""
+    with ExitStack() as servers:
+
+        def start(script: Script | None = None, **options: Any) -> FaultServer:
+            return servers.enter_context(FaultServer(script, **options))
+
+        yield start
+
+
+@pytest.fixture(name="refused_url")
+def _refused_url() -> Iterator[str]:
+    """The URL of a port that refuses connections."""
+    with refused_url() as url:
+        yield url
+
+
+@pytest.fixture(name="unanswered_url")
+def _unanswered_url() -> Iterator[str]:
+    """The URL of a port on which a connect hangs."""
+    with full_backlog() as url:
+        yield url
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[Callable[..., Nginx]]:
+    """Starts nginx with the given server block. A missing nginx fails the test; a skip would hide what is untested."""
+    command = find_nginx()
+    if command is None:
+        pytest.fail("this test needs nginx; install it with: apt-get install nginx-light")
+    numbers = itertools.count()
+    with ExitStack() as servers:
+
+        def start(server: str = HELLO) -> Nginx:
+            root = tmp_path / f"nginx-{next(numbers)}"
+            root.mkdir()
+            return servers.enter_context(Nginx(command, root, server))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> TlsAuthority:
+    """A certificate authority: contexts for servers of any name, and for clients that trust them."""
+    return TlsAuthority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    left = [thread for thread in set(threading.enumerate()) - before - _kept_by_asgiref() if not thread.daemon]
+    for thread in left:
+        thread.join(_THREADS_END_WITHIN / len(left))
+    alive = [thread.name for thread in left if thread.is_alive()]
+    assert not alive, f"the test left threads running: {', '.join(alive)}"
+
+
+def _kept_by_asgiref() -> set[threading.Thread]:
+    # asgiref runs all thread-sensitive code on one thread of the process, and keeps that one by design.
+    asgiref_sync = sys.modules.get("asgiref.sync")
+    return set(asgiref_sync.SyncToAsync.single_thread_executor._threads) if asgiref_sync else set()

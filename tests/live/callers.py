@@ -1,0 +1,99 @@
+"""One test body for sync and async, for httpx and httpx2.
+
+A body is written once, as `async def body(client)`. In sync code its client's methods never suspend, so it is driven by a
+single step, as the library drives its own policies.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from resilient_http import Resilience
+from resilient_http.ports.sync import drive
+
+
+class SyncSteps:
+    """A sync client whose methods can be awaited."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    async def request(self, method: str, url: str, **options: Any) -> Any:
+        return self.client.request(method, url, **options)
+
+    async def get(self, url: str, **options: Any) -> Any:
+        return self.client.get(url, **options)
+
+    async def post(self, url: str, **options: Any) -> Any:
+        return self.client.post(url, **options)
+
+    async def stream(self, method: str, url: str, **options: Any) -> tuple[Any, bytes]:
+        """The response, and its whole body, streamed."""
+        with self.client.stream(method, url, **options) as response:
+            return response, b"".join(response.iter_bytes())
+
+    async def open_stream(self, url: str) -> Any:
+        """A streamed response that the test closes."""
+        return self.client.send(self.client.build_request("GET", url), stream=True)
+
+    async def close_stream(self, response: Any) -> None:
+        response.close()
+
+
+class AsyncSteps:
+    """An async client with the same methods."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    async def request(self, method: str, url: str, **options: Any) -> Any:
+        return await self.client.request(method, url, **options)
+
+    async def get(self, url: str, **options: Any) -> Any:
+        return await self.client.get(url, **options)
+
+    async def post(self, url: str, **options: Any) -> Any:
+        return await self.client.post(url, **options)
+
+    async def stream(self, method: str, url: str, **options: Any) -> tuple[Any, bytes]:
+        async with self.client.stream(method, url, **options) as response:
+            return response, b"".join([chunk async for chunk in response.aiter_bytes()])
+
+    async def open_stream(self, url: str) -> Any:
+        return await self.client.send(self.client.build_request("GET", url), stream=True)
+
+    async def close_stream(self, response: Any) -> None:
+        await response.aclose()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """How a test calls: "sync", "asyncio" or "trio", over "httpx" or "httpx2"."""
+
+    kind: str
+    backend: str
+
+    @property
+    def module(self) -> Any:
+        """The package: httpx, or httpx2."""
+        return importlib.import_module(self.backend)
+
+    def resilience(self, settings: Any = None, **options: Any) -> Resilience:
+        return Resilience({"backend": self.backend, **(settings or {})}, **options)
+
+    def run(self, resilience: Resilience, body: Callable[[Any], Awaitable[Any]], **options: Any) -> Any:
+        """Run the body with a client of `resilience`, made with these options; close both afterwards."""
+        if self.kind == "sync":
+            with resilience, resilience.client(**options) as client:
+                return drive(body(SyncSteps(client)))  # type: ignore[arg-type]
+
+        async def in_loop() -> Any:
+            async with resilience, resilience.async_client(**options) as client:
+                return await body(AsyncSteps(client))
+
+        return anyio.run(in_loop, backend=self.kind)

@@ -1,0 +1,31 @@
+"""A certificate authority of the tests' own, and the contexts that trust it or are trusted by it."""
+
+import ssl
+from pathlib import Path
+
+import trustme
+
+
+class TlsAuthority:
+    """Signs for any name.
+
+    Attributes:
+        ca_file: The authority's certificate as a PEM file, for settings that name a file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._ca = trustme.CA()
+        self.ca_file = folder / "ca.pem"
+        self._ca.cert_pem.write_to_path(str(self.ca_file))
+
+    def server_context(self, *names: str) -> ssl.SSLContext:
+        """A fresh context for a server that is called by these host names or addresses."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._ca.issue_cert(*names).configure_cert(context)
+        return context
+
+    def client_context(self) -> ssl.SSLContext:
+        """A fresh context for a client that trusts this authority and no other."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._ca.configure_trust(context)
+        return context
