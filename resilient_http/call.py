@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from resilient_http.errors import DeadlineExceeded
+from resilient_http.errors import DeadlineExceeded, Refused
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.outcome import Fault, Outcome
 
@@ -329,6 +329,8 @@ class Attempt:
             self.error = error
             entry.error = describe(error)
             entry.decision = "raise"
+            if isinstance(error, Refused):
+                entry.outcome = "refused"
             entry.fault = self.fault
         for settle in settlers:
             settle(self, now)
@@ -339,8 +341,11 @@ class Attempt:
 
 
 def describe(error: BaseException) -> str:
-    """One line: type and text."""
-    text = " ".join(str(error).split())[:200]
+    """One line: type and text; the cause's text where the error itself has none."""
+    cause: BaseException | None = error
+    while cause is not None and not str(cause):
+        cause = cause.__cause__ or cause.__context__
+    text = " ".join(str(cause or "").split())[:200]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

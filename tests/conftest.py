@@ -1,11 +1,13 @@
 """Fixtures for all tests: the servers they talk to, and the check that they leave nothing running."""
 
+import importlib
 import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,6 +23,12 @@ _THREADS_END_WITHIN = 2.0
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of the library underneath: the test runs on both."""
     return str(request.param)
+
+
+@pytest.fixture
+def library(backend: str) -> ModuleType:
+    """The backend's own package: httpx, or httpx2."""
+    return importlib.import_module(backend)
 
 
 @pytest.fixture

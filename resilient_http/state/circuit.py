@@ -25,6 +25,7 @@ import contextlib
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +96,8 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
         on_change: Callable[[Circuit, str], object] | None = None,
     ) -> None:
         self.rules = rules or CircuitRules()
-        self._changes: list[tuple[Any, Any]] = []
+        self._changes: deque[tuple[Any, Any]] = deque()
+        self._telling = False
         super().__init__(
             fail_max=self.rules.streak,
             reset_timeout=self.rules.open_for,
@@ -143,6 +145,8 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
         with self._lock:
             if self._disabled or permit.generation != self._generation:
                 return
+            if permit.probe and permit not in self._probes:
+                return  # its lease had run out
             if permit.probe:
                 self._record_probe(permit, outcome, now)
             elif outcome is not Outcome.NEUTRAL:
@@ -258,8 +262,6 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
         return probe
 
     def _record_probe(self, permit: Permit, outcome: Outcome, now: float) -> None:
-        if permit not in self._probes:
-            return  # its lease had run out
         self._probes.remove(permit)
         if outcome is Outcome.SUCCESS:
             self._good_probes += 1
@@ -274,17 +276,17 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
         if not failed:
             self._streak = 0
             return
-        if outcome is not Outcome.ERROR:
-            self._streak += 1
-        if self._failing(now):
+        in_a_row = outcome is not Outcome.ERROR
+        self._streak += in_a_row
+        if self._failing(now, in_a_row=in_a_row):
             self._trip(now)
 
-    def _failing(self, now: float) -> bool:
+    def _failing(self, now: float, *, in_a_row: bool) -> bool:
         rules = self.rules
         known, failed = self._window.count(now)
         if known >= rules.min_calls and failed >= rules.failure_rate * known:
             return True
-        return self._streak >= (rules.streak if known >= rules.min_calls else rules.quiet_streak)
+        return in_a_row and self._streak >= (rules.streak if known >= rules.min_calls else rules.quiet_streak)
 
     def _trip(self, now: float) -> None:
         rules = self.rules
@@ -324,11 +326,19 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
         return state
 
     def _announce(self) -> None:
+        # One thread tells at a time, so that everybody hears of the changes in the order in which they happened.
         while self._changes:
-            old, new = self._changes.pop(0)
-            if self._on_change is not None:
-                self._on_change(self, new.name)
-            self._each_listener("state_change", old, new)
+            with self._lock:
+                if self._telling or not self._changes:
+                    return
+                self._telling = True
+                old, new = self._changes.popleft()
+            try:
+                if self._on_change is not None:
+                    self._on_change(self, new.name)
+                self._each_listener("state_change", old, new)
+            finally:
+                self._telling = False
 
     def _tell(self, outcome: Outcome, error: BaseException | None) -> None:
         if outcome is Outcome.SUCCESS:

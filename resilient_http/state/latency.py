@@ -12,7 +12,7 @@ import math
 import threading
 
 SHORTEST = 1e-4
-BUCKETS = 176  # 8 a doubling: 0.1 ms to 420 s
+BUCKETS = 176  # 8 a doubling: 0.1 ms to 385 s
 REFRESH = 16
 HORIZON = 1000
 

@@ -38,7 +38,7 @@ class RetryBudget:
     def deposit(self, now: float) -> None:
         """A first attempt was sent."""
         with self._lock:
-            if int(now) != self._second:
+            if int(now) > self._second:
                 self._drip(now)
             self._this += self._ratio
             self._tokens = min(self._capacity(), self._tokens + self._ratio)
@@ -71,7 +71,7 @@ class RetryBudget:
             self._updated, self._second = now, int(now)
             return
         second = int(now)
-        if second != self._second:
+        if second > self._second:  # never back: a thread may come late with the time it read
             self._previous = self._this if second == self._second + 1 else 0.0
             self._this, self._second = 0.0, second
         passed = max(0.0, now - self._updated)

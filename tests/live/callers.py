@@ -83,6 +83,11 @@ class Caller:
         """The package: httpx, or httpx2."""
         return importlib.import_module(self.backend)
 
+    @property
+    def errors(self) -> Any:
+        """Where the exceptions over this backend come from."""
+        return importlib.import_module("resilient_http" if self.backend == "httpx" else "resilient_http.httpx2")
+
     def resilience(self, settings: Any = None, **options: Any) -> Resilience:
         return Resilience({"backend": self.backend, **(settings or {})}, **options)
 

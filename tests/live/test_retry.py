@@ -231,7 +231,7 @@ def test_discarded_responses_cost_no_connection(caller, fault_server):
             response, _ = await client.stream("GET", "http://payments/")
             assert response.status_code == 200
 
-    caller.run(caller.resilience(upstream(server.url, **{"retry": {**QUICK["retry"], "budget": None}})), body)
+    caller.run(caller.resilience(upstream(server.url, retry={**QUICK["retry"], "budget": None})), body)
 
     assert len(server.requests) == 20
     assert server.connections == 1

@@ -24,6 +24,15 @@ class TlsAuthority:
         self._ca.issue_cert(*names).configure_cert(context)
         return context
 
+    def server_files(self, folder: Path, *names: str) -> tuple[Path, Path]:
+        """A certificate chain and its key as PEM files, for servers that read files."""
+        issued = self._ca.issue_cert(*names)
+        chain, key = folder / "chain.pem", folder / "key.pem"
+        issued.private_key_pem.write_to_path(str(key))
+        for blob in issued.cert_chain_pems:
+            blob.write_to_path(str(chain), append=True)
+        return chain, key
+
     def client_context(self) -> ssl.SSLContext:
         """A fresh context for a client that trusts this authority and no other."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

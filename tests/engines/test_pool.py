@@ -1,0 +1,37 @@
+"""Guards on the private names of httpx and httpcore that the engines stand on."""
+
+from __future__ import annotations
+
+import pytest
+
+from resilient_http.engines.backend import load_backend
+from resilient_http.engines.network import AsyncNetwork, SyncNetwork
+from resilient_http.engines.pool import make_engine
+from resilient_http.state.endpoints import Endpoint
+
+
+@pytest.mark.parametrize(("is_async", "network"), [(False, SyncNetwork), (True, AsyncNetwork)])
+def test_the_network_backend_goes_in_where_httpcore_looks_for_it(backend, is_async, network):
+    engine = make_engine(load_backend(backend), Endpoint("http", "127.0.0.1", 1), is_async=is_async)
+
+    assert isinstance(engine._pool._network_backend, network)
+    connection = engine._pool.create_connection(_origin(backend))
+    assert connection._network_backend is engine._pool._network_backend
+
+
+def test_a_request_has_the_attributes_that_a_copy_of_it_takes(library):
+    request = library.Request("POST", "http://a/", content=b"x")
+
+    assert {"method", "url", "headers", "extensions", "stream"} <= request.__dict__.keys()
+    assert request.headers.raw[0] == (b"Host", b"a")
+
+
+def test_engines_of_plain_http_read_no_certificates(backend):
+    engine = make_engine(load_backend(backend), Endpoint("http", "127.0.0.1", 1), is_async=False)
+
+    assert engine._pool._ssl_context.get_ca_certs() == []
+
+
+def _origin(backend):
+    core = load_backend(backend).core
+    return core.Origin(b"http", b"127.0.0.1", 1)
