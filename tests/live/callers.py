@@ -1,7 +1,7 @@
 """One test body for sync and async, for httpx and httpx2.
 
-A body is written once, as `async def body(client)`. In sync code its client's methods never suspend, so it is driven by a
-single step, as the library drives its own policies.
+A body is written once, as `async def body(client)`. In sync code its client's methods never suspend, so it is driven by
+a single step, as the library drives its own policies.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from tests.live.callers import Caller
 WAYS = [(kind, backend) for kind in ("sync", "asyncio", "trio") for backend in ("httpx", "httpx2")]
 
 
-@pytest.fixture(params=WAYS, ids=lambda way: "-".join(way))
+@pytest.fixture(params=WAYS, ids="-".join)
 def caller(request) -> Caller:
     """Sync and async (asyncio, trio), httpx and httpx2."""
     return Caller(*request.param)

@@ -129,9 +129,9 @@ def test_mounts_go_through_the_policies_too(fault_server):
         return httpx.Response(503 if len(calls) == 1 else 200)
 
     settings = {"defaults": {"retry": {"backoff": {"throttled_base": 0.01}}}}
-    with Resilience(settings) as resilience:
-        with resilience.client(mounts={"all://mocked.example": httpx.MockTransport(handler)}) as client:
-            assert client.get("http://mocked.example/").status_code == 200
+    mounts = {"all://mocked.example": httpx.MockTransport(handler)}
+    with Resilience(settings) as resilience, resilience.client(mounts=mounts) as client:
+        assert client.get("http://mocked.example/").status_code == 200
     assert calls == ["mocked.example"] * 2
 
 
@@ -290,7 +290,7 @@ def test_switched_off_it_is_plain_httpx_with_the_same_api(fault_server):
 
 
 def test_ten_thousand_origins_hold_bounded_state():
-    engine = httpx.MockTransport(lambda request: httpx.Response(200))
+    engine = httpx.MockTransport(lambda _: httpx.Response(200))
     with Resilience() as resilience, resilience.client(transport=engine) as client:
         for number in range(1500):
             client.get(f"http://host-{number}.example/")

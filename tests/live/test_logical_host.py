@@ -183,9 +183,9 @@ def test_cookies_belong_to_the_logical_host(caller, fault_server):
 
 def test_an_explicit_port_is_an_ordinary_host(fault_server):
     server = fault_server(echo())
-    with Resilience({"upstreams": {"localhost": {"endpoints": ["http://127.0.0.1:1"]}}}) as resilience:
-        with resilience.client() as client:
-            assert client.get(f"http://localhost:{server.port}/").status_code == 200
+    settings = {"upstreams": {"localhost": {"endpoints": ["http://127.0.0.1:1"]}}}
+    with Resilience(settings) as resilience, resilience.client() as client:
+        assert client.get(f"http://localhost:{server.port}/").status_code == 200
 
 
 def test_an_unknown_host_ends_in_the_connect_error_of_its_name(caller):
@@ -219,8 +219,8 @@ def test_mocks_see_the_logical_url():
         seen.append((str(request.url), request.headers["host"]))
         return httpx.Response(200, json={})
 
-    with Resilience(upstream("http://10.0.0.1:8080")) as resilience:
-        with resilience.client(transport=httpx.MockTransport(handler)) as client:
-            client.get("http://payments/charges/42")
+    mock = httpx.MockTransport(handler)
+    with Resilience(upstream("http://10.0.0.1:8080")) as resilience, resilience.client(transport=mock) as client:
+        client.get("http://payments/charges/42")
 
     assert seen == [("http://payments/charges/42", "10.0.0.1:8080")]
