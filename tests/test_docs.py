@@ -1,0 +1,98 @@
+"""The docs tell the truth: their examples run, and the settings table is what the models say."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from resilient_http.settings.models import EndpointSettings, InboundSettings, Settings, UpstreamSettings
+from resilient_http.settings.validation import Model
+
+ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.fixture
+def node(tmp_path):
+    """What `python -m http.server` of the README is."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_examples_of_a_page_run_as_they_stand(page, node, refused_url):
+    text = (ROOT / page).read_text()
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    if page == "README.md":
+        assert examples
+    refused = refused_url.rpartition(":")[2]
+    for example in examples:
+        code = example.replace("127.0.0.1:8001", f"127.0.0.1:{node}").replace("127.0.0.1:8002", f"127.0.0.1:{refused}")
+        finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+        assert finished.returncode == 0, f"{example}\n{finished.stderr}"
+
+
+def test_the_ten_lines_go_to_the_node_that_is_up(node, refused_url):
+    (example, *_) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    refused = refused_url.rpartition(":")[2]
+    code = example.replace("127.0.0.1:8001", f"127.0.0.1:{node}").replace("127.0.0.1:8002", f"127.0.0.1:{refused}")
+
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+
+    lines = output.splitlines()
+    assert len(lines) == 5
+    assert all(line.startswith("200 GET files: attempt 1 at http://127.0.0.1:") for line in lines)
+
+
+def test_the_settings_table_is_what_the_models_say():
+    text = (ROOT / "docs/settings.md").read_text()
+    told = dict(re.findall(r"^\| `([\w.]+)` \| (.*?) \|", text, re.MULTILINE))
+    real = {
+        "enabled": _shown(Settings.model_fields["enabled"].default),
+        "backend": _shown(Settings.model_fields["backend"].default),
+        "defaults": "",
+        "upstreams": "none",
+        **_flat(InboundSettings, "inbound."),
+        **_flat(UpstreamSettings),
+        **_flat(EndpointSettings),
+    }
+
+    assert told == real
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_between_pages_lead_somewhere(page):
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / page).read_text()):
+        assert ((ROOT / page).parent / link).exists(), link
+
+
+def _flat(model: type[Model], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.default, Model):
+            flat |= _flat(type(field.default), f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = "(required)" if field.is_required() else _shown(field.default)
+    return flat
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    return f'"{value}"' if isinstance(value, str) else f"{value:g}"
