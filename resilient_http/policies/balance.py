@@ -48,7 +48,7 @@ class BalancePolicy:
         endpoint, took = attempt.chosen, now - attempt.started
         outcome = judge(attempt, endpoint, took)
         attempt.conclude(outcome)
-        answered = took if outcome is Outcome.SUCCESS else None
+        answered = took if attempt.fault is None and attempt.status is not None else None
         if attempt.stalled and self._hub.listeners:
             self._hub.emit(Stalled(attempt.call.upstream, endpoint.url, attempt.stalled))
         endpoint.settle(attempt.permit, outcome, now, answered=answered, error=attempt.error)

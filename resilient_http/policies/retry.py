@@ -73,10 +73,16 @@ class RetryPolicy:
                 self._refund(number)
                 if last is None:
                     raise
-                call.journal.attempts[-1].decide("return", f"refused ({refusal}); the last real outcome stands")
+                *_, before, entry = call.journal.attempts
+                then = "return" if before.error is None else "raise"
+                entry.decide(then, f"refused ({refusal}); the last real outcome stands")
                 return last()
             except Exception as exc:  # noqa: BLE001 - raised again below, unless it may be repeated
                 error = exc
+            except BaseException:
+                # Cancelled; what was sent was sent.
+                self._count(number, call.journal.attempts[-1], call)
+                raise
             entry = call.journal.attempts[-1]
             self._count(number, entry, call)
             if error is None and entry.status not in self._rules.statuses:
@@ -92,7 +98,7 @@ class RetryPolicy:
                     del error  # else the exception, its traceback and this frame would hold each other
             last = _raiser(error) if error is not None else await _keeper(call, response)
             self._schedule(call, entry, number, delay, why)
-            await call.port.sleep(delay)
+            await self._wait(call, number, delay)
 
     def _plan(self, call: Call, entry: Entry, response: Reply | None, number: int) -> tuple[float | None, str]:
         """The delay before the next attempt and why it is made, or None and why it is not."""
@@ -109,6 +115,14 @@ class RetryPolicy:
         if self._budget is not None and not self._budget.withdraw(now):
             return None, f"{why}, the retry budget is used up"
         return delay, why
+
+    async def _wait(self, call: Call, number: int, delay: float) -> None:
+        try:
+            await call.port.sleep(delay)
+        except BaseException:
+            # Cancelled: the repeat that was paid for will not be sent.
+            self._refund(number + 1)
+            raise
 
     def _refuse(self, call: Call, entry: Entry, response: Reply | None, number: int) -> str | None:
         """Why the attempt must not be repeated, whatever the time and the budget."""

@@ -2,8 +2,8 @@
 
 Laws
     1. Choosing takes the endpoint's permit in the same step, so two callers never share one half-open probe.
-    2. Of two endpoints drawn at random the less loaded is taken (p2c). Load is the requests in flight plus a penalty
-       per failure that fades with a half-life, over the weight: a node that fails fast does not attract traffic.
+    2. Of two endpoints drawn at random, by weight, the less loaded is taken (p2c). Load is the requests in flight plus
+       a penalty per failure that fades with a half-life, over the weight: a node that fails fast attracts no traffic.
     3. A backup is chosen when no other endpoint is admitted, or when this call has tried all others (as nginx's is). An
        endpoint that this call has tried comes after those that it has not.
     4. A circuit that is open is never chosen. When all are, the choice is refused.
@@ -153,7 +153,8 @@ class Endpoint:
             in_a_row = self._cut_in_a_row
             if answered is not None or outcome is not Outcome.NEUTRAL:
                 self._cut_in_a_row = 0
-        if answered is not None:
+        if answered is not None and outcome is Outcome.SUCCESS:
+            # What fails fast, or throttles, does not tell how long an answer takes.
             self.latency.record(answered)
         if self.circuit is None or permit is None:
             return
@@ -178,13 +179,14 @@ class Endpoints:
         members: At least one endpoint.
     """
 
-    __slots__ = ("_backups", "_only", "_primaries", "members")
+    __slots__ = ("_backups", "_even", "_only", "_primaries", "members")
 
     def __init__(self, members: Sequence[Endpoint]) -> None:
         self.members = tuple(members)
         self._primaries = tuple(member for member in members if not member.backup)
         self._backups = tuple(member for member in members if member.backup)
         self._only = members[0] if len(members) == 1 else None
+        self._even = len({member.weight for member in members}) == 1
 
     def choose(
         self, now: float, rng: random.Random, tried: Collection[Endpoint] = ()
@@ -216,7 +218,7 @@ class Endpoints:
         self, candidates: Sequence[Endpoint], now: float, rng: random.Random
     ) -> tuple[Endpoint, Permit | None] | None:
         while candidates:
-            best = _less_loaded(candidates, now, rng)
+            best = _less_loaded(candidates, now, rng, even=self._even)
             taken = _take(best, now)
             if taken is not None:
                 return taken
@@ -234,11 +236,20 @@ def _take(member: Endpoint, now: float) -> tuple[Endpoint, Permit | None] | None
     return member, permit
 
 
-def _less_loaded(members: Sequence[Endpoint], now: float, rng: random.Random) -> Endpoint:
+def _less_loaded(members: Sequence[Endpoint], now: float, rng: random.Random, *, even: bool) -> Endpoint:
     count = len(members)
-    first = int(rng.random() * count)
     if count == 1:
-        return members[first]
-    second = int(rng.random() * (count - 1))
-    one, other = members[first], members[second + (second >= first)]
+        return members[0]
+    if even:
+        first, second = int(rng.random() * count), int(rng.random() * (count - 1))
+        one, other = members[first], members[second + (second >= first)]
+    else:
+        one = _draw(members, rng)
+        other = _draw([member for member in members if member is not one], rng)
+    # Equally loaded, as all are while they are idle, the first drawn is taken: so the weights rule then too.
     return other if other.load(now) < one.load(now) else one
+
+
+def _draw(members: Sequence[Endpoint], rng: random.Random) -> Endpoint:
+    """One of them, drawn by weight."""
+    return rng.choices(members, [member.weight for member in members])[0]
