@@ -1,7 +1,10 @@
 # Each target creates the virtual environment when it is missing or out of date; nothing else needs to be installed
 # beyond Python 3.11 and make.
 
-PYTHON ?= python3.11
+# The first that is new enough and really starts: a shim of pyenv's may be on PATH and not start.
+PYTHON ?= $(shell for name in python3.11 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$name; exit; }; done; \
+	echo python3.11)
 VENV ?= .venv
 PYTEST_ARGS ?=
 
@@ -42,7 +45,7 @@ serve: $(READY)  ## Start the demo's services and leave them running
 
 .PHONY: bench
 bench: $(READY)  ## Measure what a call costs
-	@$(BIN)/python benchmarks/overhead.py
+	@for script in benchmarks/*.py; do echo "==> $$script"; $(BIN)/python $$script || exit 1; done
 
 .PHONY: check
 check: $(READY)  ## Lint, format, types, import direction

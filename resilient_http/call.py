@@ -158,8 +158,13 @@ class Journal:
 
     @property
     def last(self) -> Entry | None:
-        """The newest entry."""
+        """The newest entry, or None before the first attempt."""
         return self._entries[-1] if self._entries else None
+
+    @property
+    def newest(self) -> Entry:
+        """The newest entry, where there is one."""
+        return self._entries[-1]
 
     @property
     def sent(self) -> int:
@@ -337,7 +342,7 @@ class Attempt:
 
     def conclude(self, outcome: Outcome) -> None:
         """Note what the attempt counts as."""
-        self.entry.outcome = outcome.value
+        self.entry.outcome = outcome
 
 
 def describe(error: BaseException) -> str:

@@ -22,7 +22,7 @@ from resilient_http.ports.sync import SyncPort
 from resilient_http.settings.models import Settings
 from resilient_http.state.circuit import Circuit
 from resilient_http.state.endpoints import Endpoint
-from resilient_http.telemetry.tracing import AttemptTracing
+from resilient_http.telemetry.tracing import AttemptTracing, load_provider
 from resilient_http.transport import AsyncResilientTransport, Dispatcher, ResilientTransport
 from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.upstream import Upstream
@@ -54,6 +54,7 @@ class Resilience:
         self._backend = load_backend(self.settings.backend)
         self._hub = Hub(listeners)
         self._circuit_listeners = tuple(circuit_listeners)
+        load_provider()
         self._begin()
         _alive.add(self)
 

@@ -25,7 +25,8 @@ def request_for(attempt: Attempt, endpoint: Endpoint) -> Any:
     request.__dict__.update(original.__dict__)
     if link.host is not None or attempt.headers:
         request.headers = _headers(attempt, original, link.host)
-    extensions = {**original.extensions, "timeout": _allowances(attempt)}
+    extensions = dict(original.extensions)
+    extensions["timeout"] = _allowances(attempt)
     if attempt.trace is not None:
         extensions["trace"] = attempt.trace
     if link.host is not None:

@@ -47,7 +47,7 @@ class BalancePolicy:
     def _settle(self, attempt: Attempt, now: float) -> None:
         endpoint, took = attempt.chosen, now - attempt.started
         outcome = judge(attempt, endpoint, took)
-        attempt.conclude(outcome)
+        attempt.entry.outcome = outcome
         answered = took if attempt.fault is None and attempt.status is not None else None
         if attempt.stalled and self._hub.listeners:
             self._hub.emit(Stalled(attempt.call.upstream, endpoint.url, attempt.stalled))

@@ -83,7 +83,7 @@ class RetryPolicy:
                 # Cancelled; what was sent was sent.
                 self._count(number, call.journal.attempts[-1], call)
                 raise
-            entry = call.journal.attempts[-1]
+            entry = call.journal.newest
             self._count(number, entry, call)
             if error is None and entry.status not in self._rules.statuses:
                 return response

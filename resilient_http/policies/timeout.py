@@ -10,6 +10,7 @@ from resilient_http.call import Attempt
 from resilient_http.policies import AttemptProceed
 
 PHASES = ("connect", "read", "write", "pool")
+UNLIMITED = dict.fromkeys(PHASES)  # what a client without a timeout of its own asks
 
 
 class TimeoutPolicy:
@@ -28,11 +29,12 @@ class TimeoutPolicy:
         """Set the attempt's limits; the port and the engine keep to them."""
         attempt.patience = self._attempt
         attempt.expires = min(attempt.call.expires, attempt.started + self._attempt)
-        request = attempt.call.request
-        asked = None if request is None else request.extensions.get("timeout")
         attempt.phases = self._phases
-        if asked and any(limit is not None for limit in asked.values()):
-            self._narrow(attempt, asked)
+        request = attempt.call.request
+        if request is not None:
+            asked = request.extensions.get("timeout")
+            if asked and asked != UNLIMITED:
+                self._narrow(attempt, asked)
         return await proceed(attempt)
 
     def _narrow(self, attempt: Attempt, asked: Mapping[str, float | None]) -> None:

@@ -143,11 +143,17 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
             error: What pybreaker listeners are told as the failure.
         """
         with self._lock:
-            if self._disabled or permit.generation != self._generation:
+            if permit is self._admits_all and outcome is Outcome.SUCCESS and not self._disabled:
+                # The usual case, by the shortest way.
+                self._streak = 0
+                self._window.add(now, False)
+                if not self._listeners:
+                    return
+            elif self._disabled or permit.generation != self._generation:
                 return
-            if permit.probe and permit not in self._probes:
+            elif permit.probe and permit not in self._probes:
                 return  # its lease had run out
-            if permit.probe:
+            elif permit.probe:
                 self._record_probe(permit, outcome, now)
             elif outcome is not Outcome.NEUTRAL:
                 self._record_closed(outcome, now)

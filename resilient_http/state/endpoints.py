@@ -194,6 +194,10 @@ class Endpoints:
         """Take an endpoint and its permit, or None when all are refused. Give it back with Endpoint.settle()."""
         if self._only is not None:
             return _take(self._only, now)
+        if not tried and self._primaries:
+            taken = _take(_less_loaded(self._primaries, now, rng, even=self._even), now)
+            if taken is not None:
+                return taken
         groups: tuple[Sequence[Endpoint], ...] = (self._primaries, self._backups)
         if tried:
             fresh = [[member for member in group if member not in tried] for group in groups]

@@ -13,7 +13,7 @@ while we ourselves stalled or lacked resources          neutral
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 
 
 class Fault(Enum):
@@ -29,7 +29,7 @@ class Fault(Enum):
     CANCELLED = "cancelled"
 
 
-class Outcome(Enum):
+class Outcome(StrEnum):
     """What an attempt counts as. See the table of this module."""
 
     SUCCESS = "success"
@@ -45,6 +45,8 @@ _UNANSWERED = frozenset({Fault.UNREACHABLE, Fault.UNTRUSTED, Fault.TIMEOUT, Faul
 
 def judge_status(status: int) -> Outcome:
     """What a complete answer with this status counts as."""
+    if status < 400:
+        return Outcome.SUCCESS
     if status < 500:
         return Outcome.NEUTRAL if status in (408, 429) else Outcome.SUCCESS
     if status == 501:

@@ -15,7 +15,7 @@ from typing import Any
 
 from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, Context  # contrib's switch; guarded by a test
-from opentelemetry.trace import ProxyTracerProvider, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from resilient_http.call import Attempt, Call
@@ -26,8 +26,14 @@ W3C = TraceContextTextMapPropagator()
 
 
 def configured() -> bool:
-    """Whether the application has set up an OpenTelemetry SDK."""
-    return not isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
+    """Whether the application has set up an OpenTelemetry SDK. Asked for each call; see load_provider()."""
+    # The public getter reads the environment each time, which costs more than all else here; a test guards the name.
+    return trace._TRACER_PROVIDER is not None  # noqa: SLF001
+
+
+def load_provider() -> None:
+    """Have OpenTelemetry set up the provider that the environment names (OTEL_PYTHON_TRACER_PROVIDER), if any."""
+    trace.get_tracer_provider()
 
 
 class CallSpan:
@@ -38,7 +44,7 @@ class CallSpan:
     def __init__(self, call: Call) -> None:
         parent = None
         if not trace.get_current_span().get_span_context().is_valid and call.headers:
-            parent = propagate.extract(dict(call.headers))
+            parent = propagate.extract(dict(call.headers), context.get_current())
         self._span = trace.get_tracer("resilient_http").start_span(call.method, parent, kind=SpanKind.INTERNAL)
         self._token = context.attach(trace.set_span_in_context(self._span, parent))
 
@@ -141,17 +147,23 @@ def _note_result(span: Span, status: int | None, error: BaseException | None) ->
 
 
 def _resend_hook(attempt: Attempt, *, is_async: bool) -> Callable[..., Any]:
-    """An httpcore trace callback: it runs inside contrib's span, where the repeat can be noted on it."""
+    """An httpcore trace callback: its first event comes inside contrib's span, where the repeat can be noted on it."""
     request = attempt.call.request
     users = None if request is None else request.extensions.get("trace")
     repeats = attempt.number - 1
 
+    def note() -> None:
+        nonlocal repeats
+        if repeats:
+            trace.get_current_span().set_attribute(RESEND_COUNT, repeats)
+            repeats = 0  # events of the body come when that span has ended
+
     def hook(name: str, info: Any) -> Any:
-        trace.get_current_span().set_attribute(RESEND_COUNT, repeats)
+        note()
         return users(name, info) if users is not None else None
 
     async def async_hook(name: str, info: Any) -> Any:
-        trace.get_current_span().set_attribute(RESEND_COUNT, repeats)
+        note()
         return await users(name, info) if users is not None else None
 
     return async_hook if is_async else hook
