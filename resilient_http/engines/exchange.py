@@ -10,6 +10,7 @@ from resilient_http.engines.backend import Backend, never_sent
 from resilient_http.engines.network import Allowance
 from resilient_http.semantics import keep_alive
 from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.outcome import Fault
 
 MARGIN = 0.5  # seconds before a server's own limit at which we stop using its idle connection
 
@@ -61,6 +62,8 @@ def failed(attempt: Attempt, error: BaseException, backend: Backend, *, watched:
         watched: Whether the network was ours, so that `attempt.sent` is known; else the exception must tell.
     """
     attempt.fault = backend.fault_of(error)
+    if attempt.fault is Fault.LOCAL:
+        attempt.stalled = attempt.fault.value
     if not watched and attempt.status is None:
         attempt.sent = not never_sent(error)
 

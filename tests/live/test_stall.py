@@ -1,0 +1,81 @@
+"""When we ourselves stall or lack resources, that says nothing about the endpoint."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+
+import anyio
+import httpx
+import pytest
+
+from resilient_http import Resilience
+from resilient_http.events import Stalled
+from tests.live.callers import Caller
+from tests.live.servers import answer, hang
+
+
+def upstream(*endpoints, **settings):
+    return {"upstreams": {"payments": {"endpoints": list(endpoints), "retry": None, **settings}}}
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_a_timeout_that_a_blocked_event_loop_fires_late_is_neutral_and_told(loop, backend, fault_server):
+    server = fault_server(hang())
+    caller = Caller(loop, backend)
+    events = []
+    resilience = caller.resilience(upstream(server.url, timeout={"read": 0.1}), listeners=[events.append])
+
+    async def body(client):
+        async def block():
+            await anyio.sleep(0.02)
+            time.sleep(0.5)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(block)
+            with pytest.raises(caller.module.ReadTimeout) as caught:
+                await client.get("http://payments/")
+        return caught.value.journal.attempts[0].outcome
+
+    assert caller.run(resilience, body) == "neutral"
+    (stalled,) = [event for event in events if isinstance(event, Stalled)]
+    assert stalled.endpoint == server.url
+    assert "late" in stalled.why
+
+
+def test_a_timeout_in_time_counts_as_a_failure(caller, fault_server):
+    server = fault_server(hang())
+    events = []
+    resilience = caller.resilience(upstream(server.url, timeout={"read": 0.1}), listeners=[events.append])
+
+    async def body(client):
+        with pytest.raises(caller.module.ReadTimeout) as caught:
+            await client.get("http://payments/")
+        return caught.value.journal.attempts[0].outcome
+
+    assert caller.run(resilience, body) == "unanswered"
+    assert not any(isinstance(event, Stalled) for event in events)
+
+
+def test_a_lack_of_file_descriptors_is_neutral_and_told(fault_server):
+    server = fault_server(answer(200, headers={"Connection": "close"}))
+    events = []
+    with Resilience(upstream(server.url), listeners=[events.append]) as resilience, resilience.client() as client:
+        client.get("http://payments/")  # all is imported, and its connection is closed
+        server.wait_for_open_connections(0)
+        usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest_free = os.dup(0)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, usual[1]))
+        try:
+            with pytest.raises(httpx.ConnectError) as caught:
+                client.get("http://payments/")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+        assert client.get("http://payments/").status_code == 200
+
+    (attempt,) = caught.value.journal.attempts
+    assert (attempt.outcome, attempt.sent) == ("neutral", False)
+    (stalled,) = [event for event in events if isinstance(event, Stalled)]
+    assert stalled.why == "lack of local resources"
