@@ -1,6 +1,5 @@
 """An outbound HTTP client for web services that cannot take the service down."""
 
-from resilient_http.call import Journal
 from resilient_http.client import AsyncClient, Client
 from resilient_http.errors import (
     Cancelled,
@@ -16,6 +15,7 @@ from resilient_http.errors import (
     SettingsMistake,
 )
 from resilient_http.inbound import inbound_scope
+from resilient_http.journal import Journal
 from resilient_http.resilience import Resilience
 from resilient_http.scope import Scope, deadline, detached, enter_scope
 from resilient_http.settings.models import Settings

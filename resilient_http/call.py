@@ -1,4 +1,4 @@
-"""Call, Attempt, Journal: the data that flows through the rings.
+"""Call, Attempt: the data that flows through the rings.
 
 A call is one logical request, as the user wrote it. It makes one attempt or more, each at one endpoint. Nothing here
 knows HTTP beyond a method and a status, so calls that are not HTTP (a guard, a simulation) run through the same rings.
@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from resilient_http.errors import DeadlineExceeded, Refused
+from resilient_http.journal import Journal, describe
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.outcome import Fault, Outcome
 
@@ -62,136 +63,6 @@ class Port(Protocol):
 
     async def set_aside(self, reply: Any) -> bool:
         """Free what the reply holds, because the call is repeated. True when it can still be returned."""
-
-
-class Entry:
-    """One attempt, as the journal tells it. Read it, do not change it.
-
-    Attributes:
-        number: 1 for the first attempt of the call.
-        endpoint: URL of the endpoint, "" when none was chosen.
-        started: Seconds from the start of the call.
-        queued: Seconds of it that were spent waiting for a permit.
-        duration: Seconds the attempt took, to the end of its body (streamed: until it was closed).
-        sent: Whether any byte of the request may have reached the endpoint.
-        status: The answer's status, or None.
-        error: Type and text of the exception, or None.
-        fault: Why there was no whole answer, or None.
-        outcome: What it counts as for the endpoint's circuit; "refused" when a limit of ours kept it from being sent.
-        decision: What was decided next: "return", "raise" or "retry".
-        delay: Seconds waited before the next attempt.
-        why: The reason for the decision.
-    """
-
-    # Defaults stand on the class: most entries touch few of them, and one is made for every attempt.
-    endpoint = ""
-    queued = 0.0
-    duration = 0.0
-    sent = False
-    status: int | None = None
-    error: str | None = None
-    fault: Fault | None = None
-    outcome = "under way"
-    decision = "return"
-    delay = 0.0
-    why = ""
-
-    def __init__(self, number: int, started: float) -> None:
-        self.number = number
-        self.started = started
-
-    def decide(self, decision: str, why: str, delay: float = 0.0) -> None:
-        """Note what is done next, and why."""
-        self.decision = decision
-        self.why = why
-        self.delay = delay
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        fields = {name: getattr(self, name) for name in FIELDS}
-        fields["fault"] = self.fault.value if self.fault else None
-        return fields
-
-    def __str__(self) -> str:
-        result = str(self.status) if self.error is None else self.error
-        where = f" at {self.endpoint}" if self.endpoint else ""
-        sent = "" if self.sent or self.error is None else ", not sent"
-        queued = f" (queued {_seconds(self.queued)})" if self.queued >= 0.001 else ""
-        then = f" -> {self.decision}: {self.why}" if self.why else ""
-        wait = f" in {_seconds(self.delay)}" if self.decision == "retry" else ""
-        return f"attempt {self.number}{where}: {result} after {_seconds(self.duration)}{queued}{sent}{then}{wait}"
-
-    def __repr__(self) -> str:
-        return f"<{self}>"
-
-
-FIELDS = (
-    "number", "endpoint", "started", "queued", "duration", "sent", "status", "error", "fault", "outcome", "decision",
-    "delay", "why",
-)  # fmt: skip
-
-
-class Journal:
-    """What happened in one call: each attempt, each decision, and why.
-
-    It is on `response.extensions["resilient_http"]` and, as `.journal`, on every exception that leaves a client. It
-    pickles. `str(journal)` is one line for a person.
-
-    Attributes:
-        method: The request's method.
-        upstream: Name of the upstream, or the origin of an unnamed one.
-        budget: Seconds the call's deadline granted, or None without one.
-    """
-
-    __slots__ = ("_entries", "budget", "method", "upstream")
-
-    def __init__(self, method: str) -> None:
-        self.method = method
-        self.upstream = ""
-        self.budget: float | None = None
-        self._entries: list[Entry] = []
-
-    @property
-    def attempts(self) -> tuple[Entry, ...]:
-        """One entry per attempt, in order; those that were refused by a limit of ours too."""
-        return tuple(self._entries)
-
-    @property
-    def last(self) -> Entry | None:
-        """The newest entry, or None before the first attempt."""
-        return self._entries[-1] if self._entries else None
-
-    @property
-    def newest(self) -> Entry:
-        """The newest entry, where there is one."""
-        return self._entries[-1]
-
-    @property
-    def sent(self) -> int:
-        """How many attempts may have reached an endpoint."""
-        return sum(entry.sent for entry in self._entries)
-
-    def open_entry(self, started: float) -> Entry:
-        """Begin the entry of the next attempt."""
-        entry = Entry(len(self._entries) + 1, started)
-        self._entries.append(entry)
-        return entry
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "upstream": self.upstream,
-            "method": self.method,
-            "budget": self.budget,
-            "attempts": [entry.as_dict() for entry in self._entries],
-        }
-
-    def __str__(self) -> str:
-        attempts = "; ".join(str(entry) for entry in self._entries) or "no attempt was made"
-        return f"{self.method} {self.upstream or '?'}: {attempts}"
-
-    def __repr__(self) -> str:
-        return f"<Journal {self}>"
 
 
 class Call:
@@ -343,16 +214,3 @@ class Attempt:
     def conclude(self, outcome: Outcome) -> None:
         """Note what the attempt counts as."""
         self.entry.outcome = outcome
-
-
-def describe(error: BaseException) -> str:
-    """One line: type and text; the cause's text where the error itself has none."""
-    cause: BaseException | None = error
-    while cause is not None and not str(cause):
-        cause = cause.__cause__ or cause.__context__
-    text = " ".join(str(cause or "").split())[:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"

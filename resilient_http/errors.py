@@ -24,7 +24,7 @@ import httpx
 import pybreaker
 
 if TYPE_CHECKING:
-    from resilient_http.call import Journal
+    from resilient_http.journal import Journal
 
 
 class ResilienceError(Exception):

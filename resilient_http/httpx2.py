@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import httpx2
-
-from resilient_http import client, resilience, transport
-from resilient_http.call import Journal
+from resilient_http import resilience
 from resilient_http.engines.backend import load_backend
 from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError, SettingsMistake
 from resilient_http.inbound import inbound_scope
+from resilient_http.journal import Journal
+from resilient_http.over_httpx2 import AsyncClient, AsyncResilientTransport, Client, ResilientTransport
 from resilient_http.scope import Scope, deadline, detached, enter_scope
 from resilient_http.settings.models import Settings
 
@@ -66,26 +65,6 @@ else:
     RateLimited = _errors["RateLimited"]
     Refused = _errors["Refused"]
     Saturated = _errors["Saturated"]
-
-
-class ResilientTransport(transport.SyncTransport, httpx2.BaseTransport):
-    """As resilient_http.ResilientTransport, for an `httpx2.Client`."""
-
-
-class AsyncResilientTransport(transport.AsyncTransport, httpx2.AsyncBaseTransport):
-    """As resilient_http.AsyncResilientTransport, for an `httpx2.AsyncClient`."""
-
-
-class Client(client.SyncCalls, httpx2.Client):  # type: ignore[misc, unused-ignore]
-    """As resilient_http.Client, but an `httpx2.Client`."""
-
-    _transport_class = ResilientTransport
-
-
-class AsyncClient(client.AsyncCalls, httpx2.AsyncClient):  # type: ignore[misc, unused-ignore]
-    """As resilient_http.AsyncClient, but an `httpx2.AsyncClient`."""
-
-    _transport_class = AsyncResilientTransport
 
 
 class Resilience(resilience.Resilience):

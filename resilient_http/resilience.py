@@ -179,9 +179,9 @@ class Resilience:
     def _over_backend(self, name: str, default: Any) -> Any:
         if self._backend.name == "httpx":
             return default
-        from resilient_http import httpx2  # noqa: PLC0415 - an extra, imported only when used
+        from resilient_http import over_httpx2  # noqa: PLC0415 - an extra, imported only when used
 
-        return getattr(httpx2, name)
+        return getattr(over_httpx2, name)
 
 
 def _as_settings(settings: Any) -> Settings:

@@ -22,10 +22,12 @@ def request_for(attempt: Attempt, endpoint: Endpoint) -> Any:
     """
     original, link = attempt.call.request, endpoint.link
     # httpx.Request's constructor costs 10 µs and reads the body; a copy of its public attributes is all that is needed.
+    # One by one: to touch an object's __dict__ makes each later look at its attributes slower, httpx's own too.
     request = object.__new__(type(original))
-    request.__dict__.update(original.__dict__)
-    if link.host is not None or attempt.headers:
-        request.headers = _headers(attempt, original, link.host)
+    request.method = original.method
+    request.url = original.url
+    own_headers = link.host is not None or attempt.headers
+    request.headers = _headers(attempt, original, link.host) if own_headers else original.headers
     extensions = dict(original.extensions)
     extensions["timeout"] = _allowances(attempt)
     if attempt.trace is not None:
@@ -38,6 +40,10 @@ def request_for(attempt: Attempt, endpoint: Endpoint) -> Any:
         elif endpoint.scheme == "https" and original.url.scheme != "https":
             request.url = original.url.copy_with(scheme="https")
     request.extensions = extensions
+    request.stream = original.stream
+    content = getattr(original, "_content", None)
+    if content is not None:
+        request._content = content  # noqa: SLF001 - what request.content gives, to mocks that look at it
     return request
 
 

@@ -12,8 +12,9 @@ import ssl
 import threading
 from typing import Any
 
+from resilient_http.engines.async_network import AsyncNetwork
 from resilient_http.engines.backend import Backend
-from resilient_http.engines.network import AsyncNetwork, SyncNetwork
+from resilient_http.engines.sync_network import SyncNetwork
 from resilient_http.state.endpoints import Endpoint, Link
 
 

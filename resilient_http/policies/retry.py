@@ -19,9 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from resilient_http.call import Call, Entry, Reply
+from resilient_http.call import Call, Reply
 from resilient_http.errors import Refused
 from resilient_http.events import Hub, RetryScheduled, RetrySuppressed
+from resilient_http.journal import Entry
 from resilient_http.policies import CallProceed
 from resilient_http.semantics import RETRYABLE_STATUSES, THROTTLED, retry_after
 from resilient_http.state.backoff import Backoff

@@ -97,10 +97,12 @@ class AsyncPort:
     async def _exchange(self, engine: Any, request: Any, attempt: Attempt) -> Any:
         response = await engine.handle_async_request(request)
         received(attempt, response)
-        if attempt.call.streamed:
+        if in_memory(response, self._backend):
+            pass  # as a mock's is: there is nothing to read, and nothing to hold a permit for
+        elif attempt.call.streamed:
             attempt.streaming, attempt.expires = True, attempt.call.expires
             response.stream = self._body(response.stream, attempt, self._backend)
-        elif not in_memory(response, self._backend):
+        else:
             response.stream = self._backend.module.ByteStream(await _read(response.stream))
         return response
 

@@ -98,7 +98,13 @@ class SimulatedPort:
         if ticket is None:
             return "queue full"
         if not ticket.granted:
-            await _until(self._clock + max(0.0, wait))
+            try:
+                await _until(self._clock + max(0.0, wait))
+            except BaseException:
+                # Cancelled while waiting: leave no permit behind.
+                if not limit.abandon(ticket):
+                    limit.release()
+                raise
         return "granted" if ticket.granted or not limit.abandon(ticket) else "too late"
 
     async def send(self, attempt: Attempt) -> Any:

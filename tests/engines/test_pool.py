@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from resilient_http.engines.async_network import AsyncNetwork
 from resilient_http.engines.backend import load_backend
-from resilient_http.engines.network import AsyncNetwork, SyncNetwork
 from resilient_http.engines.pool import make_engine
+from resilient_http.engines.sync_network import SyncNetwork
 from resilient_http.state.endpoints import Endpoint
 
 

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-_STARTS_WITHIN = 30
-_STOPS_WITHIN = 10
+_ENDS_WITHIN = 20
 
 
 class Served:
@@ -22,24 +21,22 @@ class Served:
     def __init__(self, url: str, process: "subprocess.Popen[str]") -> None:
         self.url = url
         self.process = process
-        self._output = ""
+        self._output: str | None = None
 
     def stop(self) -> tuple[int, str]:
         """End it as a supervisor would, with SIGTERM: its exit status, and all that it wrote."""
         if self.process.poll() is None:
             self.process.terminate()
-        try:
-            self._output += self.process.communicate(timeout=_STOPS_WITHIN)[0] or ""
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self._output += self.process.communicate()[0] or ""
-        except ValueError:
-            pass  # stopped before, and its pipe is closed
-        return self.process.returncode, self._output
+        return self.wait()
 
     def wait(self) -> tuple[int, str]:
         """The same for one that ends by itself."""
-        self._output += self.process.communicate(timeout=_STARTS_WITHIN)[0] or ""
+        if self._output is None:
+            try:
+                self._output, _ = self.process.communicate(timeout=_ENDS_WITHIN)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self._output, _ = self.process.communicate()
         return self.process.returncode, self._output
 
 

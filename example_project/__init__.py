@@ -1,0 +1,1 @@
+"""The demo: a shop, a pricing service and three payment nodes, and the story of an outage told twice."""

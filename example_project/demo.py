@@ -1,0 +1,51 @@
+"""The demo: the story with bare httpx, the story with resilient_http, both figures, and whether the promises hold."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from example_project.cluster import Cluster
+from example_project.figures import Run
+from example_project.performance import Performance
+from example_project.promises import broken
+from example_project.screen import BOLD, GREEN, RED, Screen
+from example_project.story import story
+from example_project.table import table
+from example_project.traffic import DEADLINES
+
+RATE = 30.0
+CLIENTS = {"bare": "bare httpx", "resilient": "resilient_http"}
+
+
+async def demonstrate(directory: Path, screen: Screen, *, quick: bool) -> int:
+    """Tell it all; 0 when the promises hold, 1 when one does not.
+
+    Args:
+        directory: For the logs.
+        screen: Where it is told.
+        quick: Whether to hurry.
+    """
+    began = time.monotonic()
+    patience = " or ".join(f"{seconds:g} s" for seconds in DEADLINES)
+    screen.line("shop (Django, sync and async) -> pricing (FastAPI) -> payments (3 nodes)")
+    screen.line(f"{RATE:.0f} users a second, who wait {patience} for their checkout")
+    runs = [await _run(client, directory, screen, quick=quick) for client in CLIENTS]
+    screen.line()
+    for line in table(runs):
+        screen.line(line)
+    screen.line()
+    sentences = broken(runs[-1])
+    for sentence in sentences:
+        screen.line(screen.paint(sentence, RED))
+    if not sentences:
+        screen.line(screen.paint("The promises of resilient_http hold.", GREEN))
+    screen.line(f"{time.monotonic() - began:.0f} s in all")
+    return 1 if sentences else 0
+
+
+async def _run(client: str, directory: Path, screen: Screen, *, quick: bool) -> Run:
+    screen.line()
+    screen.line(screen.paint(CLIENTS[client], BOLD))
+    with Cluster(client, directory / client) as cluster:
+        return await Performance(CLIENTS[client], cluster, story(quick=quick), RATE, screen).give()

@@ -1,0 +1,1 @@
+"""The shop: Django, calls the pricing service."""

@@ -1,0 +1,8 @@
+"""The shop for gunicorn: the sync views."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.shop.settings")
+application = get_wsgi_application()

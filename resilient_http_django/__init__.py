@@ -1,0 +1,6 @@
+"""resilient_http for Django: settings in RESILIENT_HTTP, and for each inbound request a client that keeps to it."""
+
+from resilient_http_django.clients import get_async_client, get_client
+from resilient_http_django.conf import get_resilience
+
+__all__ = ["get_async_client", "get_client", "get_resilience"]

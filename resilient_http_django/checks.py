@@ -1,0 +1,51 @@
+"""System checks: `manage.py check` says what is wrong in RESILIENT_HTTP, and where.
+
+    resilient_http.E001     a setting is wrong
+    resilient_http.W001     the middleware is missing
+
+Silence one with SILENCED_SYSTEM_CHECKS, as any.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name
+
+from resilient_http import Resilience, SettingsError, SettingsMistake
+from resilient_http_django.conf import NAME, read_settings
+
+MIDDLEWARE = "resilient_http_django.middleware.ResilientHttpMiddleware"
+
+
+def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's shape
+    """One E001 for each mistake in RESILIENT_HTTP."""
+    try:
+        Resilience(read_settings())
+    except SettingsError as exc:
+        mistakes = exc.mistakes or (SettingsMistake((), str(exc)),)
+        return [Error(_message(mistake), _hint(mistake), id="resilient_http.E001") for mistake in mistakes]
+    return []
+
+
+def check_middleware(app_configs: Any, **options: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's shape
+    """W001 when the middleware is not in MIDDLEWARE."""
+    if MIDDLEWARE in django_settings.MIDDLEWARE:
+        return []
+    message = (
+        "ResilientHttpMiddleware is not in MIDDLEWARE: a request's deadline counts from its first get_client(request)."
+    )
+    return [Warning(message, f'Put "{MIDDLEWARE}" first in MIDDLEWARE.', id="resilient_http.W001")]
+
+
+def _message(mistake: SettingsMistake) -> str:
+    return f"{mistake.path[0]}: {mistake.message}" if mistake.path else mistake.message
+
+
+def _hint(mistake: SettingsMistake) -> str:
+    if len(mistake.known) == 1:
+        return f"Did you mean {mistake.known[0]}?"
+    if mistake.known:
+        return f"Known here: {', '.join(mistake.known)}."
+    return f"Correct it in {NAME}, or leave it out for the default."

@@ -1,0 +1,71 @@
+"""Clients: one for each inbound request, with cookies of its own and bound to the request's deadline and trace."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.http import HttpRequest
+
+from resilient_http import AsyncClient, Client, Scope, inbound_scope
+from resilient_http_django.conf import get_resilience
+
+ATTRIBUTE = "resilient_http"  # of the request
+
+
+def get_client(request: HttpRequest | None = None) -> Client:
+    """A sync client, an `httpx.Client`, for the outbound calls of an inbound request.
+
+    Every call with the same request gives the same client, so cookies are kept within the request and never beyond it.
+    The client keeps the request's deadline and trace wherever it is used: in a thread, in the body of a streaming
+    response. It need not be closed; all clients share their connections.
+
+    Args:
+        request: The inbound request. None, for management commands and tasks, gives a new client each time; its calls
+            take the scope that they are made in, if any.
+
+    Raises:
+        SettingsError: Something is wrong in RESILIENT_HTTP.
+    """
+    if request is None:
+        return get_resilience().client()
+    state = state_of(request)
+    client: Client | None = state.clients.get("sync")
+    return client or state.clients.setdefault("sync", get_resilience().client(scope=state.scope))
+
+
+def get_async_client(request: HttpRequest | None = None) -> AsyncClient:
+    """An async client, an `httpx.AsyncClient`, for the outbound calls of an inbound request. As get_client().
+
+    Under WSGI each async view runs in an event loop of its own, so it connects anew: there, prefer a sync view.
+    """
+    if request is None:
+        return get_resilience().async_client()
+    state = state_of(request)
+    client: AsyncClient | None = state.clients.get("async")
+    return client or state.clients.setdefault("async", get_resilience().async_client(scope=state.scope))
+
+
+class RequestState:
+    """What an inbound request keeps for its outbound calls; it sits on the request, and ends with it."""
+
+    __slots__ = ("clients", "scope")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.clients: dict[str, Any] = {}
+
+
+def state_of(request: HttpRequest) -> RequestState:
+    """The state of `request`. The middleware asks first; without it the request's time begins with the first client."""
+    # REST framework's requests hand this on to the HttpRequest that they wrap.
+    state: RequestState | None = getattr(request, ATTRIBUTE, None)
+    return state or vars(request).setdefault(ATTRIBUTE, RequestState(_scope(request)))
+
+
+def _scope(request: HttpRequest) -> Scope:
+    def header(name: str) -> str | None:
+        value: str | None = request.META.get("HTTP_" + name.upper().replace("-", "_"))
+        return value
+
+    return inbound_scope(get_resilience().settings.inbound, header, now=time.monotonic())

@@ -1,0 +1,48 @@
+"""Conf: RESILIENT_HTTP in Django's settings, and the one Resilience of this process that is made from it.
+
+The setting is read when it is first needed, and again after it has changed (override_settings).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+from resilient_http import Resilience, Settings
+
+NAME = "RESILIENT_HTTP"
+
+# A dict: setdefault() hands the same Resilience to all threads, without a lock that a fork might take along.
+_made: dict[str, Resilience] = {}
+
+
+def read_settings() -> Settings:
+    """RESILIENT_HTTP, validated; all defaults when it is not set.
+
+    Raises:
+        SettingsError: Something is wrong in it; it names the path, `RESILIENT_HTTP["UPSTREAMS"]...`, and the value.
+    """
+    return Settings.from_upper_case(getattr(django_settings, NAME, {}), root=NAME)
+
+
+def get_resilience() -> Resilience:
+    """The Resilience of this process: for status(), circuits(), or a client with options of its own. Thread-safe.
+
+    It is made on first use, so never before a fork that follows Django's start; what was made before one is made anew
+    in the child. When RESILIENT_HTTP changes, another takes its place.
+
+    Raises:
+        SettingsError: Something is wrong in RESILIENT_HTTP.
+    """
+    made = _made.get(NAME)
+    return made if made is not None else _made.setdefault(NAME, Resilience(read_settings()))
+
+
+def _drop_when_changed(*, setting: str, **_: Any) -> None:
+    if setting == NAME and (dropped := _made.pop(NAME, None)) is not None:
+        dropped.close()
+
+
+setting_changed.connect(_drop_when_changed, dispatch_uid="resilient_http_django.conf")

@@ -1,0 +1,15 @@
+"""resilient_http for FastAPI: one middleware, and clients as dependencies that keep to their inbound request."""
+
+from resilient_http_fastapi.dependencies import client_for, get_client, get_resilience, get_sync_client
+from resilient_http_fastapi.middleware import ResilientHttpMiddleware
+from resilient_http_fastapi.settings import settings_from_environment, settings_from_module
+
+__all__ = [
+    "ResilientHttpMiddleware",
+    "client_for",
+    "get_client",
+    "get_resilience",
+    "get_sync_client",
+    "settings_from_environment",
+    "settings_from_module",
+]

@@ -1,0 +1,198 @@
+"""Concurrency alone: who may go, who waits, who is refused; and the permit comes back on every path."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from resilient_http.call import Attempt, Call
+from resilient_http.errors import Saturated
+from resilient_http.policies.concurrency import ConcurrencyPolicy
+from resilient_http.ports.simulated import SimulatedFailure, SimulatedPort, SimulatedReply
+from resilient_http.state.concurrency import ConcurrencyLimit
+from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.outcome import Fault
+
+
+class Upstream:
+    """A limiter, and calls that each hold a permit for a second, or end as `respond` says."""
+
+    def __init__(self, limit=1, queue=10, wait=None, respond=lambda attempt, now: (1.0, SimulatedReply())):
+        self.limit = ConcurrencyLimit(limit, queue)
+        self.port = SimulatedPort(respond)
+        self.policy = ConcurrencyPolicy(self.limit, wait)
+        self.ends = {}  # name -> (when it ended, how)
+        self.entries = {}
+        self.most = 0
+
+    def spawn(self, name, *, at=0.0, within=math.inf, repeat=False):
+        call = Call(self.port, "GET", started=at)
+        call.bound(at + within, within)
+        call.enter("payments", None, "GET", repeatable=True, replayable=True)
+        if repeat:
+            call.tried = (Endpoint("http", "n1", 80),)
+        running = self._attempt(name, call)
+        self.port.spawn(running, at=at)
+        return running
+
+    async def _attempt(self, name, call):
+        attempt = Attempt(call, self.port.now())
+        self.entries[name] = attempt.entry
+        try:
+            await self.policy(attempt, self._send)
+        except Exception as exc:  # noqa: BLE001 - the test looks at it
+            attempt.end(self.port.now(), exc)
+            self.ends[name] = (self.port.now(), exc)
+        except BaseException as exc:
+            attempt.end(self.port.now(), exc)
+            raise
+        else:
+            attempt.end(self.port.now())
+            self.ends[name] = (self.port.now(), "answered")
+
+    async def _send(self, attempt):
+        self.most = max(self.most, self.limit.in_flight)
+        return await self.port.send(attempt)
+
+
+def test_calls_within_the_limit_do_not_wait():
+    upstream = Upstream(limit=3)
+    for name in "abc":
+        upstream.spawn(name)
+    upstream.port.run()
+    assert upstream.ends == {name: (1.0, "answered") for name in "abc"}
+    assert upstream.entries["a"].queued == 0.0
+
+
+def test_the_others_wait_in_the_order_in_which_they_came():
+    upstream = Upstream(limit=1)
+    for at, name in enumerate("abcd"):
+        upstream.spawn(name, at=at * 0.1)
+    upstream.port.run()
+    assert upstream.ends == {name: (pytest.approx(i + 1.0), "answered") for i, name in enumerate("abcd")}
+    assert list(upstream.ends) == list("abcd")
+    assert upstream.most == 1
+    assert [upstream.entries[name].queued for name in "abcd"] == pytest.approx([0.0, 0.9, 1.8, 2.7])
+
+
+def test_a_full_queue_refuses_at_once_and_says_what_to_do():
+    upstream = Upstream(limit=1, queue=1)
+    for name in "abc":
+        upstream.spawn(name)
+    upstream.port.run()
+    ended, error = upstream.ends["c"]
+    assert ended == 0.0
+    assert isinstance(error, Saturated)
+    assert error.upstream == "payments"
+    assert "all 1 permits are taken and its queue of 1 is full" in str(error)
+    assert "concurrency.limit" in str(error)
+
+
+def test_nobody_waits_longer_than_the_pool_timeout():
+    upstream = Upstream(limit=1, wait=0.25)
+    upstream.spawn("a")
+    upstream.spawn("b")
+    upstream.port.run()
+    ended, error = upstream.ends["b"]
+    assert ended == 0.25
+    assert isinstance(error, Saturated)
+    assert "none came back in 0.25 s" in str(error)
+    assert upstream.entries["b"].queued == 0.25
+
+
+def test_nobody_waits_beyond_the_deadline():
+    upstream = Upstream(limit=1, wait=None)
+    upstream.spawn("a")
+    upstream.spawn("b", within=0.5)
+    upstream.port.run()
+    ended, error = upstream.ends["b"]
+    assert ended == 0.5
+    assert isinstance(error, Saturated)
+
+
+def test_without_a_deadline_and_a_timeout_a_call_waits_as_long_as_it_takes():
+    upstream = Upstream(limit=1, wait=None, respond=lambda attempt, now: (1000.0, SimulatedReply()))
+    upstream.spawn("a")
+    upstream.spawn("b")
+    upstream.port.run()
+    assert upstream.ends["b"] == (2000.0, "answered")
+
+
+def test_a_repeat_never_queues():
+    upstream = Upstream(limit=1)
+    upstream.spawn("a")
+    upstream.spawn("repeat", repeat=True)
+    upstream.port.run()
+    ended, error = upstream.ends["repeat"]
+    assert ended == 0.0
+    assert isinstance(error, Saturated)
+    assert "repeats do not queue" in str(error)
+
+
+def test_a_repeat_does_not_overtake_those_who_wait():
+    upstream = Upstream(limit=1)
+    upstream.spawn("a")
+    upstream.spawn("b", at=0.5)
+    upstream.spawn("repeat", at=1.0, repeat=True)
+    upstream.port.run()
+    assert upstream.ends["b"] == (2.0, "answered")
+    assert isinstance(upstream.ends["repeat"][1], Saturated)
+
+
+def test_a_repeat_takes_a_free_permit():
+    upstream = Upstream(limit=1)
+    upstream.spawn("repeat", repeat=True)
+    upstream.port.run()
+    assert upstream.ends["repeat"] == (1.0, "answered")
+
+
+def fails(attempt, now):
+    raise LookupError("in the port")
+
+
+@pytest.mark.parametrize(
+    ("respond", "how"),
+    [
+        (lambda attempt, now: (1.0, SimulatedReply(503)), str),
+        (lambda attempt, now: (1.0, Fault.BROKEN), SimulatedFailure),
+        (fails, LookupError),
+    ],
+    ids=["answered", "failed", "broke down"],
+)
+def test_the_permit_comes_back_however_the_attempt_ends(respond, how):
+    upstream = Upstream(limit=1, respond=respond)
+    for name in "abc":
+        upstream.spawn(name)
+    upstream.port.run()
+    assert [type(end) for _, end in upstream.ends.values()] == [how] * 3
+    assert (upstream.limit.in_flight, upstream.limit.waiting) == (0, 0)
+
+
+def test_the_permit_comes_back_when_the_attempt_is_cancelled():
+    upstream = Upstream(limit=1)
+    running = upstream.spawn("a")
+    upstream.port.run(until=0.5)
+    assert upstream.limit.in_flight == 1
+    running.close()
+    assert upstream.limit.in_flight == 0
+
+
+def test_those_who_gave_up_hold_no_permit():
+    upstream = Upstream(limit=1, queue=1, wait=0.25)
+    for name in "abc":
+        upstream.spawn(name)
+    upstream.port.run()
+    assert (upstream.limit.in_flight, upstream.limit.waiting) == (0, 0)
+
+
+def test_an_attempt_whose_body_the_user_still_reads_holds_its_permit():
+    upstream = Upstream(limit=1)
+    call = Call(upstream.port, "GET", started=0.0, streamed=True)
+    attempt = Attempt(call, 0.0)
+    upstream.port.spawn(upstream.policy(attempt, upstream._send))
+    upstream.port.run()
+    assert upstream.limit.in_flight == 1
+    attempt.end(5.0)
+    attempt.end(6.0)  # closed twice
+    assert upstream.limit.in_flight == 0

@@ -1,0 +1,8 @@
+"""ASGI."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.resilient_http_django.project.settings")
+application = get_asgi_application()

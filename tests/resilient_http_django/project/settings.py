@@ -1,0 +1,12 @@
+"""Settings of the tests' Django project. Servers of their own get RESILIENT_HTTP through the environment, as JSON."""
+
+import json
+import os
+
+SECRET_KEY = "of no use to anybody"
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "tests.resilient_http_django.project.urls"
+INSTALLED_APPS = ["resilient_http_django"]
+MIDDLEWARE = ["resilient_http_django.middleware.ResilientHttpMiddleware"]
+RESILIENT_HTTP = json.loads(os.environ.get("PROJECT_RESILIENT_HTTP", "{}"))
+USE_TZ = True

@@ -1,0 +1,95 @@
+"""`manage.py check` says what is wrong in RESILIENT_HTTP, and where."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+MIDDLEWARE = "resilient_http_django.middleware.ResilientHttpMiddleware"
+
+
+def found():
+    return {(message.id, message.msg, message.hint) for message in run_checks(tags=["resilient_http"])}
+
+
+def test_right_settings_pass(settings, capsys):
+    settings.RESILIENT_HTTP = {"UPSTREAMS": {"payments": {"ENDPOINTS": ["http://10.0.0.1:8080"]}}}
+
+    call_command("check", fail_level="WARNING")
+
+    assert "no issues" in capsys.readouterr().out
+
+
+def test_a_wrong_value_is_an_error_with_path_value_and_hint(settings):
+    settings.RESILIENT_HTTP = {
+        "UPSTREAMS": {"payments": {"ENDPOINTS": ["http://10.0.0.1:8080"], "RETRY": {"MAX_ATTEMPTS": 0}}}
+    }
+
+    (error,) = run_checks(tags=["resilient_http"])
+
+    assert error.id == "resilient_http.E001"
+    assert error.msg.startswith('RESILIENT_HTTP["UPSTREAMS"]["payments"]["RETRY"]["MAX_ATTEMPTS"]: ')
+    assert "(got 0)" in error.msg
+    assert error.hint == "Correct it in RESILIENT_HTTP, or leave it out for the default."
+
+
+def test_an_unknown_key_comes_with_the_one_that_was_meant(settings):
+    settings.RESILIENT_HTTP = {"DEFAULTS": {"TIMEOUT": {"TOTAAL": 1.0}}}
+
+    (error,) = run_checks(tags=["resilient_http"])
+
+    assert error.hint == "Did you mean TOTAL?"
+
+
+def test_a_key_that_resembles_none_comes_with_those_that_are_known(settings):
+    settings.RESILIENT_HTTP = {"XYZ": 1}
+
+    (error,) = run_checks(tags=["resilient_http"])
+
+    assert error.hint.startswith("Known here: ENABLED, BACKEND, ")
+
+
+def test_each_mistake_is_an_error_of_its_own(settings):
+    settings.RESILIENT_HTTP = {"INBOUND": {"TIMEOUT": -1, "RESERVE": "some"}}
+
+    assert [error.id for error in run_checks(tags=["resilient_http"])] == ["resilient_http.E001"] * 2
+
+
+@pytest.mark.parametrize("value", [None, ["payments"]])
+def test_something_else_than_a_dict_is_an_error(settings, value):
+    settings.RESILIENT_HTTP = value
+
+    (error,) = run_checks(tags=["resilient_http"])
+
+    assert error.msg.startswith("RESILIENT_HTTP is a dict")
+
+
+def test_a_missing_middleware_is_a_warning_that_says_what_to_add(settings):
+    settings.MIDDLEWARE = []
+
+    (warning,) = run_checks(tags=["resilient_http"])
+
+    assert warning.id == "resilient_http.W001"
+    assert MIDDLEWARE in warning.hint
+
+
+def test_the_check_command_fails_on_a_mistake(settings):
+    settings.RESILIENT_HTTP = {"ENABLED": "perhaps"}
+
+    with pytest.raises(SystemCheckError, match=r'RESILIENT_HTTP\["ENABLED"\]'):
+        call_command("check")
+
+
+def test_manage_py_check_fails_in_a_process_of_its_own():
+    environment = os.environ | {"PROJECT_RESILIENT_HTTP": json.dumps({"UPSTREAMS": {"payments": {}}})}
+    command = [sys.executable, "-m", "django", "check"]
+
+    checked = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert checked.returncode == 1
+    assert '(resilient_http.E001) RESILIENT_HTTP["UPSTREAMS"]["payments"]["ENDPOINTS"]: at least one' in checked.stderr

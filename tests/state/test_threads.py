@@ -1,0 +1,321 @@
+"""State under real threads: 32 of them at one circuit, limit, budget or endpoints, switching as often as Python can.
+
+The one file of this folder with real threads; none of its tests waits for longer than the calls that it makes.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pybreaker
+import pytest
+
+from resilient_http.state.concurrency import ConcurrencyLimit
+from resilient_http.state.endpoints import Endpoint, Endpoints
+from resilient_http.state.latency import Latency
+from resilient_http.state.outcome import Outcome
+from resilient_http.state.retry_budget import RetryBudget
+from tests.state.circuits import circuit_of, feed, probe
+
+THREADS = 32
+
+
+@pytest.fixture(autouse=True)
+def _restless() -> Iterator[None]:
+    """Threads take turns far more often than usual, so that what can go wrong does."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+def in_threads(work: Callable[[int], object], threads: int = THREADS) -> float:
+    """Run work(number) in so many threads at once. Seconds that it took; raises what any of them raised."""
+    errors: list[BaseException] = []
+    together = threading.Barrier(threads + 1)
+
+    def run(number: int) -> None:
+        together.wait()
+        try:
+            work(number)
+        except BaseException as exc:  # noqa: BLE001 - raised again in the thread of the test
+            errors.append(exc)
+
+    running = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
+    for thread in running:
+        thread.start()
+    together.wait()
+    started = time.monotonic()
+    for thread in running:
+        thread.join()
+    took = time.monotonic() - started
+    if errors:
+        raise errors[0]
+    return took
+
+
+class Peak:
+    """How many are inside at once, and how many were at most."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.now = self.most = self.entered = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.now += 1
+            self.entered += 1
+            self.most = max(self.most, self.now)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.now -= 1
+
+
+# Circuit
+
+
+@pytest.mark.parametrize("call", ["call", "calling"])
+def test_eight_slow_calls_through_one_circuit_run_side_by_side(call):
+    circuit = circuit_of()
+
+    def one(_: int) -> None:
+        if call == "call":
+            circuit.call(time.sleep, 0.2)
+        else:
+            with circuit.calling():
+                time.sleep(0.2)
+
+    assert in_threads(one, threads=8) < 0.4
+
+
+@pytest.mark.parametrize("probes", [1, 3])
+def test_never_more_probes_than_allowed(probes):
+    circuit = circuit_of(probes=probes, successes=10**9, lease=1e9)
+    circuit.half_open()
+    peak = Peak()
+
+    def caller(number: int) -> None:
+        rng = random.Random(number)
+        for _ in range(200):
+            permit = circuit.acquire(0.0)
+            if permit is None:
+                continue
+            with peak:
+                time.sleep(0)
+            circuit.record(permit, rng.choice([Outcome.SUCCESS, Outcome.NEUTRAL]), 0.0)
+
+    in_threads(caller)
+    assert peak.entered > THREADS
+    assert peak.most <= probes
+    assert circuit.current_state == "half-open"
+    # No lease was lost on the way.
+    assert [circuit.acquire(0.0) is not None for _ in range(probes + 1)] == [True] * probes + [False]
+
+
+def test_one_of_32_callers_gets_the_first_probe():
+    for _ in range(30):
+        circuit = circuit_of()
+        feed(circuit, "F" * 5)
+        admitted = []
+
+        def caller(_: int, circuit=circuit, admitted=admitted) -> None:
+            if circuit.acquire(5.0) is not None:
+                admitted.append(True)
+
+        in_threads(caller)
+        assert len(admitted) == 1
+
+
+def test_anything_at_once_breaks_nothing_and_is_told_in_order():
+    changes, failures, told = [], [], []
+
+    class Listener(pybreaker.CircuitBreakerListener):
+        def state_change(self, cb, old_state, new_state):
+            changes.append((old_state.name, new_state.name))
+
+        def success(self, cb):
+            told.append("success")
+
+        def failure(self, cb, exc):
+            failures.append(exc)
+
+    circuit = circuit_of(listeners=[Listener()], open_for=0.001, max_open_for=0.001, successes=1, lease=0.01)
+    instant = [0.0]
+
+    def caller(number: int) -> None:
+        rng = random.Random(number)
+        for _ in range(150):
+            now = instant[0] = instant[0] + 0.0001
+            permit = circuit.acquire(now)
+            if permit is not None:
+                circuit.record(permit, rng.choice(list(Outcome)), now)
+            if rng.random() < 0.05:
+                rng.choice([circuit.open, circuit.half_open, circuit.close])()
+
+    in_threads(caller)
+    assert len(changes) > 50
+    assert [old for old, _ in changes[1:]] == [new for _, new in changes[:-1]]
+    assert told
+    assert failures
+    circuit.half_open()
+    probe(circuit, "S", now=instant[0])
+    assert circuit.mode == "closed"
+    assert feed(circuit, "F" * 5) == 5
+
+
+def test_no_failure_is_lost_in_the_count():
+    # Half of them open it: 16 threads of 10 failures and 16 of 10 successes make exactly 50 % of 320, in any order.
+    circuit = circuit_of(window=320, min_calls=320, streak=10**6, quiet_streak=10**6)
+    permits = [circuit.acquire(0.0) for _ in range(320)]
+
+    def caller(number: int) -> None:
+        for permit in permits[number::THREADS]:
+            circuit.record(permit, Outcome.SUCCESS if number % 2 else Outcome.FAILURE, 0.0)
+
+    in_threads(caller)
+    if circuit.closed:  # the very last one was a success, and a success never opens it
+        feed(circuit, "F")
+    assert circuit.current_state == "open"
+
+
+# Limit
+
+
+def test_never_more_permits_than_the_limit_and_none_is_lost():
+    limit, peak = ConcurrencyLimit(5, 10), Peak()
+
+    def caller(number: int) -> None:
+        rng = random.Random(number)
+        for _ in range(100):
+            if not limit.admit():
+                granted = threading.Event()
+                ticket = limit.join_queue(granted.set)
+                if ticket is None:
+                    continue
+                if not ticket.granted:
+                    granted.wait(0.0 if rng.random() < 0.3 else 1.0)
+                if not ticket.granted and limit.abandon(ticket):
+                    continue
+            with peak:
+                time.sleep(0)
+            limit.release()
+
+    in_threads(caller)
+    assert peak.entered > THREADS
+    assert peak.most <= 5
+    assert (limit.in_flight, limit.waiting) == (0, 0)
+
+
+def test_threads_are_served_in_the_order_in_which_they_came():
+    limit, served = ConcurrencyLimit(1, THREADS), []
+    limit.admit()
+
+    def caller(number: int) -> None:
+        while limit.waiting != number:  # each comes after the one before it
+            time.sleep(0)
+        granted = threading.Event()
+        limit.join_queue(granted.set)
+        granted.wait(5.0)
+        served.append(number)
+        limit.release()
+
+    def first(number: int) -> None:
+        if number < THREADS:
+            caller(number)
+        else:
+            while limit.waiting != THREADS:
+                time.sleep(0)
+            limit.release()
+
+    in_threads(first, threads=THREADS + 1)
+    assert served == list(range(THREADS))
+    assert limit.in_flight == 0
+
+
+# Budget
+
+
+def test_no_token_is_spent_twice():
+    budget = RetryBudget(0.5, 0.0)
+    while budget.withdraw(10.0):
+        pass
+    for _ in range(400):
+        budget.deposit(10.0)
+    taken = []
+
+    def caller(_: int) -> None:
+        for _ in range(20):
+            if budget.withdraw(10.0):
+                taken.append(True)
+
+    in_threads(caller)
+    assert len(taken) == 200
+
+
+def test_no_deposit_and_no_refund_is_lost():
+    budget = RetryBudget(0.5, 0.0)
+    while budget.withdraw(10.0):
+        pass
+
+    def caller(number: int) -> None:
+        for _ in range(100):
+            budget.deposit(10.0)
+
+    in_threads(caller)
+    assert budget.tokens(10.0) == THREADS * 50
+
+    def unlucky(number: int) -> None:
+        for _ in range(50):
+            if budget.withdraw(10.0):
+                budget.refund()
+
+    in_threads(unlucky)
+    assert budget.tokens(10.0) == THREADS * 50
+
+
+# Endpoints and latency
+
+
+def test_nothing_stays_in_flight_at_any_endpoint():
+    members = [Endpoint("http", f"n{i}", 80, circuit=circuit_of(open_for=0.01, max_open_for=0.01)) for i in range(3)]
+    endpoints, peak, refused = Endpoints(members), [0], []
+
+    def caller(number: int) -> None:
+        rng = random.Random(number)
+        for i in range(150):
+            now = i * 0.001
+            choice = endpoints.choose(now, rng)
+            if choice is None:
+                refused.append(number)
+                continue
+            member, permit = choice
+            peak[0] = max(peak[0], member.in_flight)
+            time.sleep(0)
+            outcome = rng.choice(list(Outcome))
+            if outcome is Outcome.UNANSWERED:
+                outcome = member.judge_cut(rng.random(), 3.0)
+            member.settle(permit, outcome, now, answered=0.01 if outcome is Outcome.SUCCESS else None)
+
+    in_threads(caller)
+    assert peak[0] > 1
+    assert refused
+    assert [member.in_flight for member in members] == [0, 0, 0]
+
+
+def test_no_duration_is_lost_and_quantiles_can_be_asked_meanwhile():
+    latency = Latency()
+
+    def caller(number: int) -> None:
+        for _ in range(25):
+            latency.record(0.01 if number % 4 else 1.0)
+            latency.quantile(0.5)
+
+    in_threads(caller)
+    # 800 durations, a quarter of them long: were more than a handful lost, these would tip.
+    assert latency.quantile(0.749) == pytest.approx(0.01, rel=0.1)
+    assert latency.quantile(0.751) == pytest.approx(1.0, rel=0.1)

@@ -1,0 +1,120 @@
+"""A client that is bound to an inbound request keeps its deadline and trace wherever it is used."""
+
+import threading
+import time
+
+import pytest
+
+from resilient_http import DeadlineExceeded, Resilience, Scope, deadline, detached, enter_scope
+from resilient_http.scope import EMPTY, Deadline
+from tests.live.servers import echo, hang
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+OTHER = "00-11111111111111111111111111111111-2222222222222222-01"
+
+
+def bound(seconds, *, now=None):
+    return Scope(Deadline.after(seconds, now=time.monotonic() if now is None else now), (("traceparent", PARENT),))
+
+
+def test_outside_every_scope_the_own_one_counts():
+    own = bound(5.0)
+
+    assert own.within(EMPTY) is own
+
+
+def test_inside_itself_nothing_changes():
+    own = bound(5.0)
+
+    assert own.within(own) is own
+
+
+def test_the_deadline_that_ends_first_wins():
+    own, shorter, longer = bound(5.0, now=0.0), Deadline(2.0, 2.0), Deadline(9.0, 9.0)
+
+    assert own.within(Scope(shorter)).deadline is shorter
+    assert own.within(Scope(longer)).deadline is own.deadline
+    assert Scope().within(Scope(longer)).deadline is longer
+
+
+def test_the_trace_is_always_its_own():
+    foreign = Scope(Deadline(2.0, 2.0), (("traceparent", OTHER),))
+
+    assert bound(5.0, now=0.0).within(foreign).headers == (("traceparent", PARENT),)
+    assert Scope().within(foreign).headers == ()
+
+
+def test_detached_takes_it_out_of_its_deadline_and_leaves_it_in_its_trace():
+    own = bound(5.0)
+
+    with detached() as here:
+        assert own.within(here) == Scope(None, own.headers, detached=True)
+    with detached(60.0) as here:
+        assert own.within(here).deadline.budget == 60.0
+    with detached(), deadline(1.0) as here:
+        assert own.within(here).deadline.budget == 1.0
+
+
+def test_a_lifted_deadline_bounds_nothing_any_more():
+    answered = bound(0.5)
+    answered.deadline.lift()
+
+    with enter_scope(answered), deadline(3.0) as here:
+        assert here.deadline.budget == 3.0
+        assert answered.within(here).deadline.budget == 3.0
+
+
+async def test_a_bound_client_keeps_its_deadline_where_no_scope_is(fault_server):
+    server = fault_server(hang())
+    async with Resilience() as resilience:
+        client = resilience.async_client(scope=bound(0.2))
+        started = time.monotonic()
+        with pytest.raises(DeadlineExceeded) as caught:
+            await client.get(server.url)
+
+    assert caught.value.budget == 0.2
+    assert time.monotonic() - started < 0.4
+
+
+def test_a_bound_client_keeps_its_deadline_and_trace_in_another_thread(fault_server):
+    server = fault_server([echo(), hang()])
+    caught = []
+
+    def work(client):
+        client.get(server.url)
+        try:
+            client.get(server.url)
+        except DeadlineExceeded as exc:
+            caught.append(exc.budget)
+
+    with Resilience() as resilience:
+        thread = threading.Thread(target=work, args=[resilience.client(scope=bound(0.3))])
+        thread.start()
+        thread.join()
+
+    assert caught == [0.3]
+    assert server.requests[0].header("traceparent") == PARENT
+
+
+@pytest.mark.parametrize("backend", ["httpx", "httpx2"])
+def test_without_a_scope_of_its_own_a_client_takes_the_one_it_is_called_in(fault_server, backend):
+    server = fault_server(echo())
+    with Resilience({"backend": backend}) as resilience:
+        client = resilience.client()
+        with enter_scope(bound(5.0)):
+            inside = client.get(server.url)
+        outside = client.get(server.url)
+
+    assert inside.extensions["resilient_http"].budget == 5.0
+    assert outside.extensions["resilient_http"].budget == 10.0
+    assert [request.header("traceparent") for request in server.requests] == [PARENT, None]
+
+
+def test_a_call_in_a_detached_block_outlives_the_spent_deadline_of_its_client(fault_server):
+    server = fault_server(echo())
+    with Resilience() as resilience:
+        client = resilience.client(scope=bound(0.0))
+        with pytest.raises(DeadlineExceeded):
+            client.get(server.url)
+        with detached():
+            assert client.get(server.url).status_code == 200
