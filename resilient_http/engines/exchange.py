@@ -43,7 +43,7 @@ def request_for(attempt: Attempt, endpoint: Endpoint) -> Any:
     request.stream = original.stream
     content = getattr(original, "_content", None)
     if content is not None:
-        request._content = content  # noqa: SLF001 - what request.content gives, to mocks that look at it
+        request._content = content
     return request
 
 

@@ -7,187 +7,23 @@ mapping below it, null switches a policy off, a mapping over a null switches it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from resilient_http.errors import SettingsError
-from resilient_http.semantics import IDEMPOTENT_METHODS, RETRYABLE_STATUSES
+from resilient_http.settings.policies import (
+    CircuitSettings,
+    ConcurrencySettings,
+    PoolSettings,
+    RetrySettings,
+    Seconds,
+    TimeoutSettings,
+    TlsSettings,
+)
 from resilient_http.settings.spelling import lower_keys, respell
 from resilient_http.settings.validation import Model, check_name, mistake_at, not_bool, settings_error
-
-Seconds = Annotated[float, BeforeValidator(not_bool), Field(gt=0, allow_inf_nan=False)]
-Ratio = Annotated[float, BeforeValidator(not_bool), Field(ge=0, le=1, allow_inf_nan=False)]
-PositiveRatio = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=1, allow_inf_nan=False)]
-Rate = Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, BeforeValidator(not_bool), Field(ge=1)]
-Size = Annotated[int, BeforeValidator(not_bool), Field(ge=0)]
-
-
-class TimeoutSettings(Model):
-    """How long a call, an attempt and each of its phases may take.
-
-    Attributes:
-        total: Seconds for the whole call: waits, repeats and the body. None for endless streams.
-        attempt: Seconds for one attempt, to the end of its body; of a streamed one, to its headers.
-        connect: Seconds to connect, TLS included; the default survives one lost SYN.
-        read: Seconds without a byte from the endpoint.
-        write: Seconds without a byte taken by the endpoint.
-        pool: Seconds to wait for a permit and a connection.
-    """
-
-    total: Seconds | None = 10.0
-    attempt: Seconds | None = 3.0
-    connect: Seconds | None = 1.5
-    read: Seconds | None = 3.0
-    write: Seconds | None = 3.0
-    pool: Seconds | None = 1.0
-
-    def phases(self) -> dict[str, float | None]:
-        """The limits of the phases, by httpx's names."""
-        return {"connect": self.connect, "read": self.read, "write": self.write, "pool": self.pool}
-
-    @model_validator(mode="after")
-    def _attempt_within_total(self) -> Self:
-        both = {"attempt", "total"} <= self.model_fields_set
-        if both and self.attempt is not None and self.total is not None and self.attempt > self.total:
-            message = f"attempt ({self.attempt:g} s) is longer than total ({self.total:g} s)"
-            raise ValueError(message)
-        return self
-
-
-class PoolSettings(Model):
-    """Connections of an upstream.
-
-    Attributes:
-        max_connections: Most connections; also a ceiling for `concurrency.limit`, so that nothing waits in the pool.
-        max_keepalive: Most idle connections kept to one endpoint.
-        keepalive_expiry: Seconds that an idle connection is kept; below uvicorn's 5 s, so that the server does not
-            close it under a request. A shorter `Keep-Alive: timeout=` of the server's is obeyed.
-    """
-
-    max_connections: Count = 100
-    max_keepalive: Size = 100
-    keepalive_expiry: Seconds | None = 4.0
-
-
-class BackoffSettings(Model):
-    """Waits between attempts: full jitter, and for throttled answers (429, 503) equal jitter.
-
-    Attributes:
-        base: Seconds; the first repeat waits between 0 and this, each further one up to twice as long.
-        cap: Longest wait of the doubling, seconds.
-        throttled_base: As base, after a 429 or 503 without Retry-After; at least half of it is waited.
-    """
-
-    base: Seconds = 0.1
-    cap: Seconds = 5.0
-    throttled_base: Seconds = 0.5
-
-
-class BudgetSettings(Model):
-    """Repeats that an upstream may be sent in proportion to its calls.
-
-    Attributes:
-        ratio: Repeats per sent first attempt.
-        floor: Repeats per second that are always allowed.
-    """
-
-    ratio: Ratio = 0.2
-    floor: Rate = 0.3
-
-
-class RetrySettings(Model):
-    """What is repeated, and how often.
-
-    Attributes:
-        max_attempts: Attempts of one call, the first included.
-        statuses: Statuses that are repeated.
-        methods: Methods that may be repeated although they may have been acted on. Any method is repeated when the
-            request provably was not sent, or carries an Idempotency-Key.
-        backoff: Waits between attempts.
-        max_wait: Longest single wait in seconds; an endpoint that asks for more has its answer returned at once.
-        budget: Bound of repeats over all calls, None for no bound.
-    """
-
-    max_attempts: Count = 3
-    statuses: tuple[Annotated[int, Field(ge=400, le=599)], ...] = tuple(sorted(RETRYABLE_STATUSES))
-    methods: tuple[str, ...] = tuple(sorted(IDEMPOTENT_METHODS))
-    backoff: BackoffSettings = BackoffSettings()
-    max_wait: Seconds = 5.0
-    budget: BudgetSettings | None = BudgetSettings()
-
-    @field_validator("methods")
-    @classmethod
-    def _upper(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(method.upper() for method in methods)
-
-
-class CircuitSettings(Model):
-    """When to stop calling an endpoint that is failing, and for how long. Per endpoint.
-
-    Attributes:
-        failure_rate: Share of failed attempts in the window that opens the circuit. 0 < rate <= 1.
-        min_calls: Attempts the window must hold before the rate is believed.
-        window: Newest attempts that are looked at.
-        window_span: Seconds after which an attempt is forgotten.
-        streak: Failures in a row that open the circuit; attempts answered with 500 do not count here.
-        quiet_streak: The same while fewer than `min_calls` attempts are known.
-        open_for: Seconds until the first probe; doubles each time a probe fails, jittered by 20 %.
-        max_open_for: Where the doubling ends, seconds.
-        calm_after: Seconds closed after which the doubling begins anew.
-        probes: Probes under way at once.
-        successes: Good probes that close the circuit.
-        lease: Seconds after which a probe that has not reported is given up.
-    """
-
-    failure_rate: PositiveRatio = 0.5
-    min_calls: Count = 20
-    window: Count = 100
-    window_span: Seconds = 30.0
-    streak: Count = 10
-    quiet_streak: Count = 5
-    open_for: Seconds = 5.0
-    max_open_for: Seconds = 60.0
-    calm_after: Seconds = 60.0
-    probes: Count = 1
-    successes: Count = 2
-    lease: Seconds = 10.0
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.min_calls > self.window:
-            message = f"min_calls ({self.min_calls}) can never be reached in a window of {self.window}"
-            raise ValueError(message)
-        if self.open_for > self.max_open_for:
-            message = f"open_for ({self.open_for:g} s) is longer than max_open_for ({self.max_open_for:g} s)"
-            raise ValueError(message)
-        return self
-
-
-class ConcurrencySettings(Model):
-    """How many attempts of an upstream may be under way at once; the one limiter before the pool.
-
-    Attributes:
-        limit: Most attempts under way, in this process.
-        queue: Most first attempts waiting; repeats never wait. Beyond it calls are refused (Saturated).
-    """
-
-    limit: Count = 100
-    queue: Size = 100
-
-
-class TlsSettings(Model):
-    """How https endpoints are verified.
-
-    Attributes:
-        verify: True for the backend's trusted authorities, False for none, or the path of a CA bundle.
-        cert: Client certificate: path of a PEM file, or (certificate, key).
-    """
-
-    verify: bool | str = True
-    cert: str | tuple[str, str] | None = None
 
 
 class EndpointSettings(Model):

@@ -314,3 +314,10 @@ def test_status_is_json_and_names_what_calls_go_by(fault_server):
 def test_public_clients_have_types_that_users_can_name():
     assert issubclass(Client, httpx.Client)
     assert issubclass(AsyncClient, httpx.AsyncClient)
+
+
+def test_a_mock_in_a_client_of_the_users_own_holds_no_permit():
+    settings = {"defaults": {"concurrency": {"limit": 2, "queue": 0}}}
+    mock = httpx.MockTransport(lambda _: httpx.Response(200, json={}))
+    with Resilience(settings) as resilience, httpx.Client(transport=resilience.transport(mock)) as client:
+        assert [client.get("http://api.example/").status_code for _ in range(5)] == [200] * 5
