@@ -13,6 +13,9 @@ from example_project.caller import Visit, visit
 DEADLINES = (0.6, 1.2)
 """Seconds that callers have, in turn: one is an app, the other a browser."""
 
+ROOM = 0.01
+"""Seconds in which something can be done to the nodes before the next user comes."""
+
 
 class Traffic:
     """Steady traffic through the shop.
@@ -29,6 +32,7 @@ class Traffic:
         self.latest = 0.0  # the most seconds that we ourselves were late to send a request
         self._checkouts = checkouts
         self._rate = rate
+        self._next = 0.0
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def flow(self) -> None:
@@ -36,6 +40,7 @@ class Traffic:
         began = time.monotonic()
         for count in itertools.count():
             due = began + count / self._rate
+            self._next = due
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             self.latest = max(self.latest, time.monotonic() - due)
             self.sent[self.act] += 1
@@ -44,10 +49,12 @@ class Traffic:
             task.add_done_callback(self._under_way.discard)
 
     async def lull(self, patience: float) -> None:
-        """Wait until nobody is waiting for an answer, but at most `patience` seconds."""
+        """Wait until nobody is waiting for an answer and nobody is about to come, but at most `patience` seconds."""
         until = time.monotonic() + patience
-        while self._under_way and (left := until - time.monotonic()) > 0:
-            await asyncio.wait(self._under_way, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        while time.monotonic() < until:
+            if not self._under_way and self._next - time.monotonic() > ROOM:
+                return
+            await asyncio.sleep(0.001)
 
     async def settled(self, act: str) -> None:
         """Wait until everybody who came in an act that is over has an answer."""

@@ -73,7 +73,7 @@ async def test_a_bound_client_keeps_its_deadline_where_no_scope_is(fault_server)
             await client.get(server.url)
 
     assert caught.value.budget == 0.2
-    assert time.monotonic() - started < 0.4
+    assert time.monotonic() - started < 1.5
 
 
 def test_a_bound_client_keeps_its_deadline_and_trace_in_another_thread(fault_server):

@@ -23,7 +23,9 @@ from resilient_http.settings.policies import (
     TlsSettings,
 )
 from resilient_http.settings.spelling import lower_keys, respell
-from resilient_http.settings.validation import Model, check_name, mistake_at, not_bool, settings_error
+from resilient_http.settings.validation import Model, check_name, mistake_at, not_bool, settings_error, split_url
+
+PROXIES = ("http", "https", "socks5", "socks5h")
 
 
 class EndpointSettings(Model):
@@ -47,15 +49,7 @@ class EndpointSettings(Model):
     @field_validator("url")
     @classmethod
     def _is_origin(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as exc:
-            message = f"not a URL: {exc}"
-            raise ValueError(message) from None
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-            message = "an endpoint is an origin like http://10.0.0.1:8080"
-            raise ValueError(message)
+        parts = split_url(url, ("http", "https"), like="http://10.0.0.1:8080")
         if parts.username is not None or parts.password is not None:
             message = "an endpoint carries no credentials; pass auth= to the client"
             raise ValueError(message)
@@ -101,6 +95,23 @@ class UpstreamSettings(Model):
     tls: TlsSettings = TlsSettings()
     http2: bool = False
     proxy: SecretStr | None = None
+
+    @field_validator("host")
+    @classmethod
+    def _is_host(cls, host: str | None) -> str | None:
+        if host is not None:
+            parts = split_url(f"http://{host}", ("http",), like="payments.example or payments.example:8443")
+            if parts.netloc != host or parts.username is not None:
+                message = "a host like payments.example is needed, without scheme, path or credentials"
+                raise ValueError(message)
+        return host
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
+        if proxy is not None:
+            split_url(proxy.get_secret_value(), PROXIES, like="http://proxy:3128")
+        return proxy
 
     @field_validator("endpoints")
     @classmethod
@@ -184,10 +195,11 @@ class Settings(Model):
     def _inherit(cls, raw: Any) -> Any:
         if not isinstance(raw, Mapping) or not isinstance(raw.get("upstreams"), Mapping):
             return raw
-        defaults = _as_mapping(raw.get("defaults", {}))
+        raw = _as_raw(raw)
+        defaults = raw.get("defaults", {})
         if not isinstance(defaults, Mapping):
             return raw
-        upstreams = {name: _over(defaults, _as_mapping(own)) for name, own in raw["upstreams"].items()}
+        upstreams = {name: _over(defaults, own) for name, own in raw["upstreams"].items()}
         return {**raw, "upstreams": upstreams}
 
     @field_validator("defaults")
@@ -221,5 +233,8 @@ def _over(defaults: Mapping[str, Any], own: Any) -> Any:
     return merge(defaults, own) if isinstance(own, Mapping) else own
 
 
-def _as_mapping(value: Any) -> Any:
-    return value.model_dump(exclude_unset=True) if isinstance(value, Model) else value
+def _as_raw(value: Any) -> Any:
+    """Models, wherever they stand in it, as the mappings that they were made from."""
+    if isinstance(value, Model):
+        return value.model_dump(exclude_unset=True)
+    return {key: _as_raw(below) for key, below in value.items()} if isinstance(value, Mapping) else value

@@ -42,10 +42,13 @@ class TimeoutSettings(Model):
 
     @model_validator(mode="after")
     def _attempt_within_total(self) -> Self:
-        both = {"attempt", "total"} <= self.model_fields_set
-        if both and self.attempt is not None and self.total is not None and self.attempt > self.total:
+        if self.attempt is None or self.total is None or self.attempt <= self.total:
+            return self
+        if {"attempt", "total"} <= self.model_fields_set:
             message = f"attempt ({self.attempt:g} s) is longer than total ({self.total:g} s)"
             raise ValueError(message)
+        # One of them is the default: an attempt lasts no longer than its call.
+        self.__dict__["attempt"] = self.total
         return self
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from resilient_http.errors import SettingsError, SettingsMistake
 
-CREDENTIALS = re.compile(r"://[^/@\s]*@")
+CREDENTIALS = re.compile(r"://\S*@")
+HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -50,6 +52,19 @@ def check_name(name: str) -> None:
     """Refuse what cannot stand as a host name in http://NAME/."""
     if not NAME.fullmatch(name):
         raise mistake_at(name, message="an upstream's name is a lower-case DNS label (a-z, 0-9, -)")
+
+
+def split_url(url: str, schemes: Sequence[str], *, like: str) -> SplitResult:
+    """The parts of a URL that has a host; its message says nothing of what stood there, which may hold credentials."""
+    message = f"{'an origin' if '://' in like else 'a host'} like {like} is needed"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"not a URL; {message}") from None
+    if parts.scheme not in schemes or port == 0 or not HOST.fullmatch(parts.hostname or "") or url != url.strip():
+        raise ValueError(message)
+    return parts
 
 
 def settings_error(error: ValidationError) -> SettingsError:

@@ -61,5 +61,8 @@ def served(command: Sequence[str], environment: Mapping[str, str] | None = None)
         server = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", process)
         try:
             yield server
+        except BaseException as failure:
+            failure.add_note(f"the server ended with {server.stop()[0]} and wrote:\n{server.stop()[1]}")
+            raise
         finally:
             server.stop()

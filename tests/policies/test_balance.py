@@ -240,9 +240,7 @@ def test_all_circuits_open_is_refused_with_the_earliest_probe():
         upstream.make()
     assert caught.value.upstream == "payments"
     assert caught.value.retry_in == 4.0
-    assert str(caught.value) == (
-        "circuit of payments at http://n1:8080, http://n2:8080 is open; next probe in 4 s"
-    )
+    assert str(caught.value) == ("circuit of payments at http://n1:8080, http://n2:8080 is open; next probe in 4 s")
     assert [member.in_flight for member in members] == [0, 0]
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from resilient_http.call import Attempt, Call
 from resilient_http.events import Event, Hub
 from resilient_http.journal import Journal
-from resilient_http.journal import Journal
 from resilient_http.pipeline import compose
 from resilient_http.ports.simulated import Respond, SimulatedPort, SimulatedReply
 from resilient_http.settings.models import Settings

@@ -63,7 +63,7 @@ def test_its_url_is_written_as_a_person_would(scheme, host, port, url):
     assert Endpoint(scheme, host, port).url == url
 
 
-# Silent: "when it had waited at least min(timeout.attempt, max(0.25 s, 4 x p95)), 1 s while that is unknown"
+# Silent: patient enough for the settings, or for what is usual; 1 s while that is unknown
 
 
 def test_a_second_is_patient_enough_while_nothing_is_known():
@@ -92,7 +92,7 @@ def test_a_slow_endpoint_is_given_the_time_it_usually_takes():
     assert knowing(0.6).judge_cut(2.0, 3.0) is Outcome.NEUTRAL
 
 
-# Silent: "and so are ten in a row that each waited 0.25 s with no answer between them"
+# Silent: ten in a row that each waited a quarter of a second, with no answer between them
 
 
 def cut(endpoint: Endpoint, waited: float, now: float = 0.0) -> Outcome:

@@ -46,4 +46,8 @@ def test_anything_that_happens_while_we_stall_is_neutral(fault):
 
 
 def test_what_counts_against_an_endpoint():
-    assert FAILED == {Outcome.ERROR, Outcome.FAILURE, Outcome.UNANSWERED}
+    assert {outcome for outcome in Outcome if outcome in FAILED} == {
+        Outcome.ERROR,
+        Outcome.FAILURE,
+        Outcome.UNANSWERED,
+    }

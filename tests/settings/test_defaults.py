@@ -1,0 +1,152 @@
+"""The defaults are those of the design's table, and the settings stay as they were read."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from resilient_http.settings.models import Settings
+from resilient_http.state.backoff import Backoff
+from resilient_http.state.circuit import CircuitRules
+
+
+def test_the_defaults_of_an_upstream_are_those_of_the_design():
+    upstream = Settings().defaults.model_dump()
+    assert upstream == {
+        "endpoints": (),
+        "host": None,
+        "timeout": {"total": 10.0, "attempt": 3.0, "connect": 1.5, "read": 3.0, "write": 3.0, "pool": 1.0},
+        "pool": {"max_connections": 100, "max_keepalive": 100, "keepalive_expiry": 4.0},
+        "retry": {
+            "max_attempts": 3,
+            "statuses": (408, 429, 500, 502, 503, 504),
+            "methods": ("DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"),
+            "backoff": {"base": 0.1, "cap": 5.0, "throttled_base": 0.5},
+            "max_wait": 5.0,
+            "budget": {"ratio": 0.2, "floor": 0.3},
+        },
+        "circuit": {
+            "failure_rate": 0.5,
+            "min_calls": 20,
+            "window": 100,
+            "window_span": 30.0,
+            "streak": 10,
+            "quiet_streak": 5,
+            "open_for": 5.0,
+            "max_open_for": 60.0,
+            "calm_after": 60.0,
+            "probes": 1,
+            "successes": 2,
+            "lease": 10.0,
+        },
+        "concurrency": {"limit": 100, "queue": 100},
+        "balance": "p2c",
+        "propagate": "tracecontext",
+        "tls": {"verify": True, "cert": None},
+        "http2": False,
+        "proxy": None,
+    }
+
+
+def test_the_defaults_at_the_root_are_those_of_the_design():
+    root = Settings().model_dump(exclude={"defaults"})
+    assert root == {
+        "enabled": True,
+        "backend": "httpx",
+        "inbound": {
+            "timeout": 10.0,
+            "deadline_headers": ("x-envoy-expected-rq-timeout-ms",),
+            "reserve": 0.05,
+        },
+        "upstreams": {},
+    }
+
+
+def test_an_endpoint_is_written_as_its_url_or_as_a_mapping():
+    endpoints = ["http://10.0.0.1:8080", {"url": "http://10.0.0.2:8080/", "weight": 2, "backup": True}]
+    first, second = Settings(upstreams={"payments": {"endpoints": endpoints}}).upstreams["payments"].endpoints
+    assert (first.url, first.weight, first.backup) == ("http://10.0.0.1:8080", 1.0, False)
+    assert (second.url, second.weight, second.backup) == ("http://10.0.0.2:8080", 2.0, True)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("http://10.0.0.1:8080", ("http", "10.0.0.1", 8080)),
+        ("http://pay.example", ("http", "pay.example", 80)),
+        ("https://pay.example/", ("https", "pay.example", 443)),
+        ("HTTPS://Pay.Example:444", ("https", "pay.example", 444)),
+        ("http://[::1]:8080", ("http", "::1", 8080)),
+    ],
+)
+def test_an_endpoints_origin(url, origin):
+    (endpoint,) = Settings(upstreams={"payments": {"endpoints": [url]}}).upstreams["payments"].endpoints
+    assert endpoint.origin == origin
+
+
+def test_the_state_machines_have_the_same_defaults():
+    upstream = Settings().defaults
+    assert CircuitRules(**upstream.circuit.model_dump()) == CircuitRules()
+    assert Backoff(**upstream.retry.backoff.model_dump()) == Backoff()
+
+
+def test_methods_are_written_in_either_case():
+    settings = Settings(defaults={"retry": {"methods": ["get", "Report"]}})
+    assert settings.defaults.retry.methods == ("GET", "REPORT")
+
+
+def test_settings_cannot_be_changed():
+    settings = Settings(upstreams={"payments": {"endpoints": ["http://n1"]}})
+    payments = settings.upstreams["payments"]
+    for model, name in [
+        (settings, "enabled"),
+        (payments, "timeout"),
+        (payments.timeout, "total"),
+        (payments.retry.budget, "ratio"),
+        (payments.endpoints[0], "url"),
+    ]:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(model, name, getattr(model, name))
+
+
+def test_collections_are_tuples():
+    settings = Settings(
+        inbound={"deadline_headers": ["x-deadline"]},
+        upstreams={"payments": {"endpoints": ["http://n1"], "retry": {"statuses": [503], "methods": ["GET"]}}},
+    )
+    payments = settings.upstreams["payments"]
+    for collection in (
+        settings.inbound.deadline_headers,
+        payments.endpoints,
+        payments.retry.statuses,
+        payments.retry.methods,
+    ):
+        assert isinstance(collection, tuple)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"enabled": False, "backend": "httpx2", "inbound": {"timeout": None}},
+        {"defaults": {"retry": None, "circuit": None, "concurrency": None}},
+        {"upstreams": {"payments": {"endpoints": ["http://n1", {"url": "http://n2", "weight": 2}]}}},
+        {"upstreams": {"payments": {"endpoints": ["http://n1"], "proxy": "http://user:secret@proxy:3128"}}},
+        {"upstreams": {"payments": {"endpoints": ["https://n1"], "tls": {"verify": False, "cert": ["a", "b"]}}}},
+        {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"total": 2.0}}}},
+        {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"attempt": 20.0}}}},
+        {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"total": None, "attempt": None}}}},
+    ],
+    ids=["none", "root", "all off", "endpoints", "proxy", "tls", "short total", "long attempt", "no timeout"],
+)
+def test_what_was_dumped_can_be_read_again(raw):
+    settings = Settings(**raw)
+    assert Settings(**settings.model_dump()) == settings
+
+
+def test_a_proxys_credentials_are_not_shown():
+    settings = Settings(upstreams={"payments": {"endpoints": ["http://n1"], "proxy": "http://user:secret@proxy"}})
+    assert "secret" not in repr(settings)
+    assert "secret" not in str(settings)
+    assert "secret" not in settings.model_dump_json()
+    assert settings.upstreams["payments"].proxy.get_secret_value() == "http://user:secret@proxy"

@@ -1,0 +1,317 @@
+"""Mistakes: each is refused when the settings are read, with its path and its value, and without credentials."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import traceback
+
+import pytest
+
+from resilient_http.errors import SettingsError
+from resilient_http.settings.models import Settings
+
+
+def refused(**raw) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        Settings(**raw)
+    return caught.value
+
+
+def refused_in_payments(**own) -> SettingsError:
+    return refused(upstreams={"payments": {"endpoints": ["http://n1"], **own}})
+
+
+def nested(path: str, value):
+    """{"a": {"b": value}} for "a.b"."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
+
+
+SECONDS = [
+    "timeout.total", "timeout.attempt", "timeout.connect", "timeout.read", "timeout.write", "timeout.pool",
+    "pool.keepalive_expiry", "retry.max_wait", "retry.backoff.base", "retry.backoff.cap",
+    "retry.backoff.throttled_base", "circuit.window_span", "circuit.open_for", "circuit.max_open_for",
+    "circuit.calm_after", "circuit.lease",
+]  # fmt: skip
+COUNTS = [
+    "pool.max_connections", "retry.max_attempts", "circuit.min_calls", "circuit.window", "circuit.streak",
+    "circuit.quiet_streak", "circuit.probes", "circuit.successes", "concurrency.limit",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", SECONDS)
+@pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, True, "soon", [1]])
+def test_a_duration_is_a_positive_number_of_seconds(path, value):
+    error = refused_in_payments(**nested(path, value))
+    assert error.path == f"upstreams.payments.{path}"
+    assert error.value is value
+    assert str(error).startswith(f"upstreams.payments.{path}: ")
+    assert isinstance(value, list) or f"(got {value!r})" in str(error)
+
+
+@pytest.mark.parametrize("path", COUNTS)
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "many", None])
+def test_a_count_is_a_whole_number_from_one(path, value):
+    error = refused_in_payments(**nested(path, value))
+    assert error.path == f"upstreams.payments.{path}"
+    assert error.value is value
+
+
+@pytest.mark.parametrize("path", ["pool.max_keepalive", "concurrency.queue"])
+@pytest.mark.parametrize("value", [-1, 1.5, False])
+def test_a_size_is_a_whole_number_from_zero(path, value):
+    assert refused_in_payments(**nested(path, value)).path == f"upstreams.payments.{path}"
+    Settings(upstreams={"payments": {"endpoints": ["http://n1"], **nested(path, 0)}})
+
+
+@pytest.mark.parametrize("path", ["retry.budget.ratio", "circuit.failure_rate"])
+@pytest.mark.parametrize("value", [1.01, -0.1, math.nan, True])
+def test_a_ratio_is_between_zero_and_one(path, value):
+    error = refused_in_payments(**nested(path, value))
+    assert error.path == f"upstreams.payments.{path}"
+    assert f"(got {value!r})" in str(error)
+
+
+def test_a_circuit_that_opens_on_no_failure_at_all_is_refused():
+    assert refused_in_payments(circuit={"failure_rate": 0}).path == "upstreams.payments.circuit.failure_rate"
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, True])
+def test_the_floor_of_a_budget_is_a_rate(value):
+    assert refused_in_payments(retry={"budget": {"floor": value}}).path == "upstreams.payments.retry.budget.floor"
+
+
+@pytest.mark.parametrize("value", [200, 399, 600, True, "many"])
+def test_a_status_that_is_repeated_is_a_failure(value):
+    error = refused_in_payments(retry={"statuses": [503, value]})
+    assert error.path == "upstreams.payments.retry.statuses.1"
+    assert error.value is value
+
+
+# What does not fit together
+
+
+def test_an_attempt_longer_than_the_whole_call_is_refused():
+    error = refused_in_payments(timeout={"total": 2.0, "attempt": 3.0})
+    assert error.path == "upstreams.payments.timeout"
+    assert "attempt (3 s) is longer than total (2 s)" in str(error)
+
+
+def test_a_total_shorter_than_the_default_attempt_is_not():
+    for timeout in ({"total": 2.0}, {"attempt": 20.0}):
+        Settings(upstreams={"payments": {"endpoints": ["http://n1"], "timeout": timeout}})
+
+
+def test_an_attempt_longer_than_the_total_of_the_defaults_is_refused():
+    error = refused(
+        defaults={"timeout": {"total": 2.0}},
+        upstreams={"payments": {"endpoints": ["http://n1"], "timeout": {"attempt": 3.0}}},
+    )
+    assert error.path == "upstreams.payments.timeout"
+
+
+def test_a_rate_that_can_never_be_believed_is_refused():
+    error = refused_in_payments(circuit={"window": 10})
+    assert error.path == "upstreams.payments.circuit"
+    assert "min_calls (20) can never be reached in a window of 10" in str(error)
+
+
+def test_a_rest_that_begins_above_its_end_is_refused():
+    assert "open_for (90 s) is longer than max_open_for (60 s)" in str(refused_in_payments(circuit={"open_for": 90}))
+
+
+# Unknown keys
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "meant"),
+    [
+        ({"upstream": {}}, "upstream", "upstreams"),
+        ({"default": {}}, "default", "defaults"),
+        ({"inbound": {"time_out": 1}}, "inbound.time_out", "timeout"),
+        ({"defaults": {"timeouts": {}}}, "defaults.timeouts", "timeout"),
+        ({"defaults": {"retry": {"max_attempt": 3}}}, "defaults.retry.max_attempt", "max_attempts"),
+        ({"defaults": {"retry": {"budget": {"ration": 0.1}}}}, "defaults.retry.budget.ration", "ratio"),
+        (
+            {"upstreams": {"payments": {"endpoints": [{"url": "http://n1", "wieght": 2}]}}},
+            "upstreams.payments.endpoints.0.wieght",
+            "weight",
+        ),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(raw, path, meant):
+    error = refused(**raw)
+    assert error.path == path
+    assert str(error).startswith(f"{path}: unknown key")
+    assert str(error).endswith(f"did you mean {meant}?")
+
+
+def test_an_unknown_key_that_is_like_none_is_refused_with_all_known_ones():
+    error = refused(defaults={"concurrency": {"xyz": 1}})
+    assert str(error) == "defaults.concurrency.xyz: unknown key (got 1); known: limit, queue"
+
+
+# Endpoints
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://n1/api", "without path"),
+        ("http://n1/?a=1", "without path or query"),
+        ("http://n1/#top", "without path"),
+        ("http://user:secret@n1", "no credentials"),
+        ("http://user@n1", "no credentials"),
+        ("ftp://n1", "an origin like"),
+        ("ws://n1", "an origin like"),
+        ("n1:8080", "an origin like"),
+        ("//n1", "an origin like"),
+        ("http://", "an origin like"),
+        ("", "an origin like"),
+        ("http://n1:0", "an origin like"),
+        ("http://n1:99999", "not a URL"),
+        ("http://n1:http", "not a URL"),
+        ("http://[::1", "not a URL"),
+        ("http://a b", "an origin like"),
+    ],
+)
+def test_an_endpoint_is_an_origin_and_nothing_more(url, why):
+    error = refused(upstreams={"payments": {"endpoints": ["http://n0", url]}})
+    assert error.path == "upstreams.payments.endpoints.1.url"
+    assert why in str(error)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "why"),
+    [
+        (["http://n1", "http://n1"], "listed twice"),
+        (["http://n1", "http://N1:80/"], "listed twice"),
+        (["http://n1", "https://n2"], "all http or all https"),
+        ([{"url": "http://n1", "backup": True}], "every endpoint is a backup"),
+        ([], "at least one is needed"),
+    ],
+)
+def test_the_endpoints_of_an_upstream_make_sense_together(endpoints, why):
+    error = refused(upstreams={"payments": {"endpoints": endpoints}})
+    assert error.path == "upstreams.payments.endpoints"
+    assert why in str(error)
+
+
+def test_an_upstream_without_endpoints_is_refused_where_they_are_missing():
+    assert refused(upstreams={"payments": {}}).path == "upstreams.payments.endpoints"
+
+
+@pytest.mark.parametrize("weight", [0, -1, math.nan, math.inf, True])
+def test_a_weight_is_positive(weight):
+    error = refused(upstreams={"payments": {"endpoints": [{"url": "http://n1", "weight": weight}]}})
+    assert error.path == "upstreams.payments.endpoints.0.weight"
+
+
+def test_endpoints_belong_to_an_upstream_and_not_to_the_defaults():
+    for own in ({"endpoints": ["http://n1"]}, {"host": "pay.example"}):
+        assert "belong to one upstream" in str(refused(defaults=own))
+
+
+# Names, and everything else
+
+
+@pytest.mark.parametrize("name", ["Payments", "pay_ments", "-pay", "pay-", "pay.ments", "", "p" * 64, "pay ments"])
+def test_an_upstreams_name_is_a_dns_label(name):
+    error = refused(upstreams={name: {"endpoints": ["http://n1"]}})
+    assert error.path == f"upstreams.{name}"
+    assert "lower-case DNS label" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("own", "path"),
+    [
+        ({"balance": "random"}, "balance"),
+        ({"propagate": "b3"}, "propagate"),
+        ({"http2": "perhaps"}, "http2"),
+        ({"retry": {"methods": "GET"}}, "retry.methods"),
+        ({"timeout": None}, "timeout"),
+        ({"tls": {"verify": 5}}, "tls.verify"),
+        ({"tls": {"cert": ["only one"]}}, "tls.cert"),
+        ({"host": ""}, "host"),
+        ({"host": "pay ments"}, "host"),
+        ({"host": "pay\r\nx-evil: 1"}, "host"),
+        ({"proxy": "nonsense"}, "proxy"),
+        ({"proxy": "ftp://proxy"}, "proxy"),
+    ],
+)
+def test_anything_else_that_is_wrong_is_refused_where_it_stands(own, path):
+    assert refused_in_payments(**own).path == f"upstreams.payments.{path}"
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        ({"backend": "requests"}, "backend"),
+        ({"enabled": "perhaps"}, "enabled"),
+        ({"inbound": {"timeout": -1}}, "inbound.timeout"),
+        ({"inbound": {"reserve": -1}}, "inbound.reserve"),
+        ({"upstreams": []}, "upstreams"),
+        ({"upstreams": {"payments": None}}, "upstreams.payments"),
+        ({"upstreams": {"payments": ["http://n1"]}}, "upstreams.payments"),
+        ({"defaults": None}, "defaults"),
+    ],
+)
+def test_the_root_is_checked_too(raw, path):
+    assert refused(**raw).path == path
+
+
+def test_every_mistake_is_told_and_the_first_is_the_errors_own():
+    error = refused_in_payments(retry={"max_attempts": 0}, timeout={"total": -1})
+    assert sorted(".".join(mistake.path) for mistake in error.mistakes) == [
+        "upstreams.payments.retry.max_attempts",
+        "upstreams.payments.timeout.total",
+    ]
+    assert len(str(error).splitlines()) == 2
+    assert error.path == ".".join(error.mistakes[0].path)
+
+
+def test_a_mistake_in_the_defaults_is_told_once_and_where_it_was_made():
+    error = refused(
+        defaults={"retry": {"max_attempts": 0}},
+        upstreams={name: {"endpoints": [f"http://{name}"]} for name in ("a", "b")},
+    )
+    assert str(error) == "defaults.retry.max_attempts: Input should be greater than or equal to 1 (got 0)"
+
+
+def test_it_is_a_value_error_and_pickles():
+    error = refused_in_payments(retry={"max_attempt": 0})
+    assert isinstance(error, ValueError)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.path, again.value, again.mistakes) == (
+        str(error),
+        error.path,
+        error.value,
+        error.mistakes,
+    )
+
+
+# Credentials
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"upstreams": {"payments": {"endpoints": ["http://user:hunter2@n1"]}}},
+        {"upstreams": {"payments": {"endpoints": ["http://user:hunt@er2@n1"]}}},
+        {"upstreams": {"payments": {"endpoints": ["http://user:hunt/er2@n1"]}}},
+        {"upstreams": {"payments": {"endpoints": "http://user:hunter2@n1"}}},
+        {"upstreams": {"payments": {"endpoints": [{"url": "ftp://user:hunter2@n1"}]}}},
+        {"upstreams": {"payments": {"endpoints": [{"url": "http://user:hunter2@n1", "wieght": 2}]}}},
+        {"upstreams": {"payments": {"endpoints": ["http://n1"], "proxy": "ftp://user:hunter2@proxy"}}},
+        {"upstreams": {"payments": {"endpoints": ["http://n1"], "proxy": ["http://user:hunter2@proxy"]}}},
+        {"upstreams": {"payments": {"endpoints": ["http://n1"], "prxy": "http://user:hunter2@proxy"}}},
+        {"upstreams": {"payments": {"endpoints": ["http://n1"], "host": "http://user:hunter2@n1"}}},
+    ],
+)
+def test_credentials_are_not_in_the_message(raw):
+    error = refused(**raw)
+    told = "".join(traceback.format_exception(error)) + repr(error)
+    for secret in ("hunt", "er2"):
+        assert secret not in told
