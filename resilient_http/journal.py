@@ -142,7 +142,9 @@ def describe(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None and not str(cause):
         cause = cause.__cause__ or cause.__context__
-    text = " ".join(str(cause or "").split())[:200]
+    if not isinstance(cause, Exception):
+        cause = error  # a cancellation: how a timeout was carried out, not why
+    text = " ".join(str(cause).split())[:200]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -27,6 +27,9 @@ from resilient_http.transport import AsyncResilientTransport, Dispatcher, Resili
 from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.upstream import Upstream
 
+SWITCH = "RESILIENT_HTTP_ENABLED"  # an operator's way out, whatever the settings say
+OFF = {"false", "0", "no", "off"}
+
 
 class Resilience:
     """Everything that the outbound calls of one process share: settings, upstreams, connections. Thread-safe.
@@ -110,7 +113,7 @@ class Resilience:
         """JSON-able: every upstream, endpoint, circuit, budget and limit as it stands."""
         now = time.monotonic()
         return {
-            "enabled": self.settings.enabled,
+            "enabled": self.enabled,
             "backend": self.settings.backend,
             "pid": os.getpid(),
             "connections": {"sync": self.sync_port.engines.connections()},
@@ -149,6 +152,7 @@ class Resilience:
         """State and connections of this process; in a forked child the parent's are dropped, not closed."""
         self.sync_port = SyncPort(self._backend)
         self.async_port = AsyncPort(self._backend)
+        self.enabled = self.settings.enabled and os.environ.get(SWITCH, "").lower() not in OFF
         named = {name: self._equip(self._upstream(name, own)) for name, own in self.settings.upstreams.items()}
         registry = Registry(named, self._unnamed, self._retire)
         self.dispatcher = Dispatcher(self._backend, registry, self._hub)
@@ -163,7 +167,7 @@ class Resilience:
             settings,
             self._hub,
             origin=origin,
-            enabled=self.settings.enabled,
+            enabled=self.enabled,
             circuit_listeners=self._circuit_listeners,
             rng=random.Random(),
         )

@@ -70,13 +70,13 @@ class RetryPolicy:
             response, error = None, None
             try:
                 response = await proceed(call)
-            except Refused as refusal:
+            except Refused:
                 self._refund(number)
                 if last is None:
                     raise
                 *_, before, entry = call.journal.attempts
                 then = "return" if before.error is None else "raise"
-                entry.decide(then, f"refused ({refusal}); the last real outcome stands")
+                entry.decide(then, "refused; the last real outcome stands")
                 return last()
             except Exception as exc:  # noqa: BLE001 - raised again below, unless it may be repeated
                 error = exc

@@ -321,3 +321,12 @@ def test_a_mock_in_a_client_of_the_users_own_holds_no_permit():
     mock = httpx.MockTransport(lambda _: httpx.Response(200, json={}))
     with Resilience(settings) as resilience, httpx.Client(transport=resilience.transport(mock)) as client:
         assert [client.get("http://api.example/").status_code for _ in range(5)] == [200] * 5
+
+
+def test_an_operator_switches_it_off_from_the_environment(fault_server, monkeypatch):
+    monkeypatch.setenv("RESILIENT_HTTP_ENABLED", "false")
+    server = fault_server(answer(503))
+    with Resilience(upstream(server.url)) as resilience, resilience.client() as client:
+        assert client.get("http://payments/").status_code == 503
+        assert resilience.status()["enabled"] is False
+    assert len(server.requests) == 1
