@@ -210,6 +210,7 @@ class Attempt:
             entry.fault = self.fault
         for settle in settlers:
             settle(self, now)
+        self.error = None  # its traceback holds the frames, and those hold this attempt
 
     def conclude(self, outcome: Outcome) -> None:
         """Note what the attempt counts as."""

@@ -65,41 +65,43 @@ class RetryPolicy:
         """The first good response, or the last real outcome."""
         number = 0
         last: Callable[[], Any] | None = None  # gives the last real outcome again
-        while True:
-            number += 1
-            response, error = None, None
-            try:
-                response = await proceed(call)
-            except Refused:
-                self._refund(number)
-                if last is None:
-                    raise
-                *_, before, entry = call.journal.attempts
-                then = "return" if before.error is None else "raise"
-                entry.decide(then, "refused; the last real outcome stands")
-                return last()
-            except Exception as exc:  # noqa: BLE001 - raised again below, unless it may be repeated
-                error = exc
-            except BaseException:
-                # Cancelled; what was sent was sent.
-                self._count(number, call.journal.attempts[-1], call)
-                raise
-            entry = call.journal.newest
-            self._count(number, entry, call)
-            if error is None and entry.status not in self._rules.statuses:
-                return response
-            delay, why = self._plan(call, entry, response, number)
-            if delay is None:
-                self._suppress(call, entry, number, error, why)
-                if error is None:
-                    return response
+        response, error = None, None
+        try:
+            while True:
+                number += 1
+                response, error = None, None
                 try:
-                    raise error
-                finally:
-                    del error  # else the exception, its traceback and this frame would hold each other
-            last = _raiser(error) if error is not None else await _keeper(call, response)
-            self._schedule(call, entry, number, delay, why)
-            await self._wait(call, number, delay)
+                    response = await proceed(call)
+                except Refused:
+                    self._refund(number)
+                    if last is None:
+                        raise
+                    *_, before, entry = call.journal.attempts
+                    then = "return" if before.error is None else "raise"
+                    entry.decide(then, "refused; the last real outcome stands")
+                    return last()
+                except Exception as exc:  # noqa: BLE001 - raised again below, unless it may be repeated
+                    error = exc
+                except BaseException:
+                    # Cancelled; what was sent was sent.
+                    self._count(number, call.journal.newest, call)
+                    raise
+                entry = call.journal.newest
+                self._count(number, entry, call)
+                if error is None and entry.status not in self._rules.statuses:
+                    return response
+                delay, why = self._plan(call, entry, response, number)
+                if delay is None:
+                    self._suppress(call, entry, number, error, why)
+                    if error is not None:
+                        raise error
+                    return response
+                last = _raiser(error) if error is not None else await _keeper(call, response)
+                self._schedule(call, entry, number, delay, why)
+                await self._wait(call, number, delay)
+        finally:
+            # Else an exception, its traceback and this frame would hold each other.
+            last = response = error = None
 
     def _plan(self, call: Call, entry: Entry, response: Reply | None, number: int) -> tuple[float | None, str]:
         """The delay before the next attempt and why it is made, or None and why it is not."""

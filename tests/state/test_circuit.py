@@ -343,7 +343,7 @@ def test_opened_by_hand_it_probes_after_its_rest():
     clock = Clock()
     circuit = circuit_of(clock)
     clock.now = 100.0
-    circuit.open()
+    assert circuit.open()  # as pybreaker's does
     assert circuit.mode == "open"
     assert circuit.acquire(104.9) is None
     probe(circuit, "S", now=105.0)

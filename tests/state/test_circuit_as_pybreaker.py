@@ -101,13 +101,28 @@ def test_a_listener_does_not_hear_of_a_change_that_is_none():
     assert told.all == []
 
 
-def test_switches_by_hand_are_told():
+def test_switches_by_hand_are_told_at_once():
     told = Told()
     circuit = circuit_of(listeners=[told])
-    circuit.force_open()
-    circuit.half_open()
-    circuit.close()
-    assert told.changes == [("closed", "open"), ("open", "half-open"), ("half-open", "closed")]
+    for switch, change in [
+        (circuit.open, ("closed", "open")),
+        (circuit.half_open, ("open", "half-open")),
+        (circuit.force_open, ("half-open", "open")),
+        (circuit.close, ("open", "closed")),
+        (circuit.force_open, ("closed", "open")),
+        (circuit.disable, ("open", "closed")),
+    ]:
+        told.all.clear()
+        switch()
+        assert told.changes == [change]
+
+
+def test_a_first_probe_is_told_when_it_is_let_through():
+    told = Told()
+    circuit = opened(listeners=[told])
+    told.all.clear()
+    circuit.acquire(5.0)
+    assert told.changes == [("open", "half-open")]
 
 
 def test_a_listener_that_raises_is_logged_and_changes_nothing(caplog):
