@@ -145,6 +145,8 @@ class Cluster:
         return self._service(name, [*UVICORN, "example_project.node.app:app"], NODE_NAME=name, NODE_LOG=str(record))
 
     def _service(self, name: str, argv: list[str], **environment: str) -> Service:
+        # Whatever project the user's shell has set: these are this project's services.
+        environment["DJANGO_SETTINGS_MODULE"] = "example_project.shop.settings"
         return Service(name, argv, environment, self.directory / f"{_file_name(name)}.log")
 
 

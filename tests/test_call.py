@@ -115,7 +115,15 @@ def test_a_failure_is_noted_with_its_reason(sent):
         sent,
         "raise",
     )
-    assert attempt.error is error
+
+
+def test_those_who_are_told_of_the_end_see_the_exception_which_is_not_held_longer():
+    attempt, seen = Attempt(call_at(), 0.0), []
+    error = LookupError("no answer")
+    attempt.at_end(lambda ended, now: seen.append(ended.error))
+    attempt.end(0.1, error)
+    assert seen == [error]
+    assert attempt.error is None
 
 
 def test_a_refused_attempt_is_neither_under_way_nor_sent():
