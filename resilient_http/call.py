@@ -61,8 +61,13 @@ class Port(Protocol):
     def instrumented(self) -> bool:
         """Whether somebody else makes the attempt's span and injects the trace: OpenTelemetry's instrumentation."""
 
-    async def set_aside(self, reply: Any) -> bool:
-        """Free what the reply holds, because the call is repeated. True when it can still be returned."""
+    async def set_aside(self, reply: Any, within: float) -> bool:
+        """Free what the reply holds, because the call is repeated. True when it can still be returned.
+
+        Args:
+            reply: What send() gave.
+            within: Seconds that may be spent on reading the rest of it.
+        """
 
 
 class Call:
@@ -203,7 +208,8 @@ class Attempt:
         entry.sent = self.sent
         if error is not None:
             self.error = error
-            entry.error = describe(error)
+            # What h11 says of an invalid request quotes it, headers included.
+            entry.error = type(error).__name__ if self.fault is Fault.INVALID else describe(error)
             entry.decision = "raise"
             if isinstance(error, Refused):
                 entry.outcome = "refused"

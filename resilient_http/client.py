@@ -6,14 +6,21 @@ the body will be streamed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from resilient_http.errors import SettingsError
 from resilient_http.scope import Scope
-from resilient_http.transport import AsyncResilientTransport, Host, ResilientTransport, current_call
+from resilient_http.transport import (
+    AsyncResilientTransport,
+    AsyncTransport,
+    Host,
+    ResilientTransport,
+    SyncTransport,
+    current_call,
+)
 
 if TYPE_CHECKING:
     from httpx import AsyncClient as _Async
@@ -37,16 +44,18 @@ class SyncCalls(_Sync):
     _transport_class: type[Any] = ResilientTransport
 
     def __init__(self, host: Host, *, scope: Scope | None = None, **options: Any) -> None:
-        options = _checked(options, lambda engine: self._transport_class(host, engine))
+        owner = object()
+        options = _checked(options, self._transport_class, host, owner)
         super().__init__(**options)
         self._host = host
         self._scope = scope
+        self._owner = owner
 
     def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
         """As httpx's; one call, however many hops auth and redirects make."""
         dispatcher = self._host.dispatcher
         port = getattr(self._transport_for_url(request.url), "port", None) or self._host.sync_port
-        call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope)
+        call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
         token = current_call.set(call)
         try:
             response = super().send(request, stream=stream, **options)
@@ -65,16 +74,18 @@ class AsyncCalls(_Async):
     _transport_class: type[Any] = AsyncResilientTransport
 
     def __init__(self, host: Host, *, scope: Scope | None = None, **options: Any) -> None:
-        options = _checked(options, lambda engine: self._transport_class(host, engine))
+        owner = object()
+        options = _checked(options, self._transport_class, host, owner)
         super().__init__(**options)
         self._host = host
         self._scope = scope
+        self._owner = owner
 
     async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
         """As httpx's; one call, however many hops auth and redirects make."""
         dispatcher = self._host.dispatcher
         port = getattr(self._transport_for_url(request.url), "port", None) or self._host.async_port
-        call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope)
+        call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
         token = current_call.set(call)
         try:
             response = await super().send(request, stream=stream, **options)
@@ -103,15 +114,36 @@ class AsyncClient(AsyncCalls, httpx.AsyncClient):
     """An `httpx.AsyncClient` whose calls go through the policies. As Client; asyncio and trio."""
 
 
-def _checked(options: dict[str, Any], wrap: Callable[[Any], Any]) -> dict[str, Any]:
+def _checked(options: dict[str, Any], transport: type[Any], host: Host, owner: object) -> dict[str, Any]:
     """Refuse what would be lost, and put our transport around what the user brings."""
     for name in LOST.keys() & options.keys():
         message = f"Client({name}=...) would have no effect; use the setting {LOST[name]}, of the upstream or defaults"
         raise SettingsError(message, path=name, value=None)
-    options["transport"] = wrap(options.get("transport"))
+
+    def wrap(engine: Any, path: str) -> Any:
+        return transport(host, _as_engine(engine, transport, path), owner)
+
+    options["transport"] = wrap(options.get("transport"), "transport")
     mounts: Mapping[str, Any] | None = options.get("mounts")
     if mounts is not None:
-        options["mounts"] = {pattern: engine and wrap(engine) for pattern, engine in mounts.items()}
-    # httpx's own default of 5 s would cut what the settings allow; what the user gives narrows it.
-    options.setdefault("timeout", None)
+        options["mounts"] = {
+            pattern: None if engine is None else wrap(engine, f"mounts[{pattern!r}]")
+            for pattern, engine in mounts.items()
+        }
+    if host.enabled:
+        # httpx's own default of 5 s would cut what the settings allow; what the user gives narrows it.
+        options.setdefault("timeout", None)
     return options
+
+
+def _as_engine(engine: Any, transport: type[Any], path: str) -> Any:
+    if engine is None:
+        return None
+    if isinstance(engine, (SyncTransport, AsyncTransport)):
+        message = f"{path} is resilient_http's own already: each call would pass the policies twice; leave it out"
+        raise SettingsError(message, path=path)
+    method = "handle_request" if issubclass(transport, SyncTransport) else "handle_async_request"
+    if not hasattr(engine, method):
+        message = f"{path} has no {method}(), so it is no transport for this client: {type(engine).__name__}"
+        raise SettingsError(message, path=path)
+    return engine

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 logger = logging.getLogger("resilient_http.events")
 
@@ -102,8 +103,12 @@ class Hub:
 
     __slots__ = ("listeners",)
 
-    def __init__(self, listeners: Sequence[Listener] = ()) -> None:
-        self.listeners = tuple(listeners)
+    def __init__(self, listeners: Sequence[Any] = ()) -> None:
+        self.listeners: tuple[Listener, ...] = tuple(listeners)
+        for listener in listeners:
+            if not callable(listener):
+                message = f"a listener is a function of one event, not {listener!r}"
+                raise TypeError(message)
 
     def emit(self, event: Event) -> None:
         """Hand `event` to every listener. Never raises an Exception."""

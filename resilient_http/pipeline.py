@@ -40,7 +40,7 @@ def compose(upstream: Upstream, tracer: AttemptTracer, hub: Hub) -> Pipeline:
     settings = upstream.settings
     balance = BalancePolicy(upstream.endpoints, hub)
     if not upstream.enabled:
-        return _call_ring([], _attempt_ring([balance]))
+        return _call_ring([], _attempt_ring([balance, TimeoutPolicy(None, {})]))  # the user's timeout= is httpx's own
 
     attempt_ring: list[AttemptPolicy] = [
         ConcurrencyPolicy(upstream.limit, settings.timeout.pool),

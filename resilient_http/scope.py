@@ -69,6 +69,7 @@ class Scope:
 
 
 EMPTY = Scope()
+LONGEST = 1e9  # seconds; some thirty years
 _current: ContextVar[Scope] = ContextVar("resilient_http.scope", default=EMPTY)
 
 
@@ -87,6 +88,9 @@ class _Entered:
         self._token: Token[Scope] | None = None
 
     def __enter__(self) -> Scope:
+        if self._token is not None:
+            message = "deadline() and detached() are for one with block each; call them again for another"
+            raise RuntimeError(message)
         self._token = _current.set(self.scope)
         return self.scope
 
@@ -133,7 +137,7 @@ def detached(seconds: float | None = None) -> _Entered:
 
 
 def _checked(seconds: Any) -> float:
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
-        message = f"a deadline takes finite seconds, 0 or more, not {seconds!r}"
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST:
+        message = f"a deadline takes finite seconds, 0 or more, not {seconds!r:.50}"
         raise ValueError(message)
     return float(seconds)

@@ -42,9 +42,25 @@ class Dispatcher:
         self.registry = registry
         self.hub = hub
 
-    def open(self, port: SyncPort | AsyncPort, method: str, *, streamed: bool, scope: Scope | None = None) -> Call:
-        """Begin a call under the current scope; `scope` is the one that its client is bound to, if any."""
-        call = Call(port, method, started=port.now(), streamed=streamed, owner=self)
+    def open(
+        self,
+        port: SyncPort | AsyncPort,
+        method: str,
+        *,
+        streamed: bool,
+        scope: Scope | None = None,
+        owner: object = None,
+    ) -> Call:
+        """Begin a call under the current scope.
+
+        Args:
+            port: What it waits and sends with.
+            method: Of the request.
+            streamed: Whether the user reads the body.
+            scope: The one that its client is bound to, if any.
+            owner: What its client and that client's transports share; see joined().
+        """
+        call = Call(port, method, started=port.now(), streamed=streamed, owner=owner)
         here = current_scope()
         scope = here if scope is None else scope.within(here)
         call.headers = scope.headers
@@ -67,10 +83,14 @@ class Dispatcher:
             name = None if error is None else type(error).__name__
             self.hub.emit(CallFinished(journal.upstream, call.method, took, journal.sent, status, name))
 
-    def joined(self) -> Call | None:
-        """The call that a client of ours has opened around this hop, or None."""
+    def joined(self, owner: object) -> Call | None:
+        """The call that this hop belongs to, or None: the one that the client of this very transport has opened.
+
+        Other code runs inside a call too (an auth flow, a hook, a listener, a body generator) and may send requests of
+        its own, with other clients; those are calls of their own.
+        """
         call = current_call.get()
-        return call if call is not None and call.owner is self and not call.closed else None
+        return call if owner is not None and call is not None and call.owner is owner and not call.closed else None
 
     async def hop(self, call: Call, request: Any) -> Any:
         """One pass of the call: request in, response out."""
@@ -101,23 +121,20 @@ class Dispatcher:
 
     def _map_back(self, response: Any, upstream: Upstream, url: Any) -> None:
         """A Location that names an endpoint means the upstream: so auth, cookies and balancing survive a redirect."""
-        location = self._parse(response.headers["location"])
-        if location is None or location.is_relative_url:
-            return
-        port = "" if location.port is None else f":{location.port}"
-        host = f"[{location.host}]" if ":" in location.host else location.host
+        try:
+            location = self.backend.module.URL(response.headers["location"])
+            port = "" if location.port is None else f":{location.port}"
+            host = f"[{location.host}]" if ":" in location.host else location.host
+        except (self.backend.module.InvalidURL, ValueError):
+            return  # malformed, in its host's IDNA too: httpx will say so to the user
         if f"{location.scheme}://{host}{port}" in upstream.origins:
             response.headers["location"] = str(location.copy_with(scheme=url.scheme, host=upstream.name, port=None))
-
-    def _parse(self, location: str) -> Any:
-        try:
-            return self.backend.module.URL(location)
-        except self.backend.module.InvalidURL:
-            return None  # httpx will say so to the user
 
 
 class Host(Protocol):
     """What clients and transports need of a Resilience; asked anew for each call, because a fork swaps it."""
+
+    enabled: bool
 
     @property
     def dispatcher(self) -> Dispatcher:
@@ -138,11 +155,13 @@ class SyncTransport:
     Args:
         host: The Resilience.
         engine: A transport of the user's to send everything through, or None for the engines that `host` shares.
+        owner: What it shares with the one client that was made with it; None for a transport that is used by itself.
     """
 
-    def __init__(self, host: Host, engine: Any = None) -> None:
+    def __init__(self, host: Host, engine: Any = None, owner: object = None) -> None:
         self._host = host
         self._engine = engine
+        self._owner = owner
         self._own_port = None if engine is None else SyncPort(host.dispatcher.backend, engine)
 
     @property
@@ -153,7 +172,7 @@ class SyncTransport:
     def handle_request(self, request: Any) -> Any:
         """Pass one hop; the call is the client's, or one of its own."""
         dispatcher = self._host.dispatcher
-        call = dispatcher.joined()
+        call = dispatcher.joined(self._owner)
         if call is not None:
             return _driven(dispatcher, call, request)
         call = dispatcher.open(self.port, request.method, streamed=True)
@@ -188,9 +207,10 @@ class SyncTransport:
 class AsyncTransport:
     """The async transport over either backend; see AsyncResilientTransport. Arguments as SyncTransport."""
 
-    def __init__(self, host: Host, engine: Any = None) -> None:
+    def __init__(self, host: Host, engine: Any = None, owner: object = None) -> None:
         self._host = host
         self._engine = engine
+        self._owner = owner
         self._own_port = None if engine is None else AsyncPort(host.dispatcher.backend, engine)
 
     @property
@@ -201,7 +221,7 @@ class AsyncTransport:
     async def handle_async_request(self, request: Any) -> Any:
         """Pass one hop; the call is the client's, or one of its own."""
         dispatcher = self._host.dispatcher
-        call = dispatcher.joined()
+        call = dispatcher.joined(self._owner)
         if call is not None:
             return await _awaited(dispatcher, call, request)
         call = dispatcher.open(self.port, request.method, streamed=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from email.utils import formatdate
 
 import pytest
@@ -28,6 +29,16 @@ def test_retry_after_in_seconds(value, seconds):
 )
 def test_retry_after_in_each_form_of_an_http_date(date):
     assert retry_after(date, wall_now=NOW) == 30.0
+
+
+def test_a_date_without_a_zone_is_utc_wherever_we_are(monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert retry_after("Fri Jan 15 08:00:30 2027", wall_now=NOW) == 30.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_date_in_the_past_means_now():

@@ -39,6 +39,9 @@ class AsyncStream:
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write, at most to the deadline; first replace a connection that is about to be closed."""
+        if self.watch.multiplexed:
+            # Another request's write may carry what this one has queued.
+            self.watch.sending(timeout)
         if not buffer:
             return
         if self.watch.begins(timeout) and self.watch.stale(time.monotonic()):

@@ -5,11 +5,12 @@ Also what can be known about a request's body before it is sent: whether it can 
 
 from __future__ import annotations
 
-import inspect
+import math
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from resilient_http.engines.time_limit import within
 from resilient_http.state.outcome import Fault
 
 if TYPE_CHECKING:
@@ -22,10 +23,15 @@ KEPT = 65536  # bytes of a streamed response that are kept while the call is rep
 class _Body:
     """What sync and async bodies do alike."""
 
-    def __init__(self, stream: Any, attempt: Attempt, backend: Backend) -> None:
+    def __init__(self, stream: Any, attempt: Attempt, backend: Backend, *, watched: bool) -> None:
         self._stream = stream
         self._attempt = attempt
         self._backend = backend
+        self._watched = watched
+
+    def expire(self, at: float) -> None:
+        """Bound what is still to be read by an instant, monotonic seconds."""
+        self._attempt.expires = min(self._attempt.expires, at)
 
     def _now(self) -> float:
         return self._attempt.call.port.now()
@@ -72,7 +78,7 @@ class _SyncBody(_Body):
 class _AsyncBody(_Body):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._stream:
+            async for chunk in self._stream if self._watched else self._in_time():
                 yield chunk
         except Exception as exc:
             error = self._broken(exc)
@@ -80,6 +86,24 @@ class _AsyncBody(_Body):
                 raise
             raise error from exc
         self._complete()
+
+    async def _in_time(self) -> AsyncIterator[bytes]:
+        """Chunk by chunk within what is left: a user's transport does not clamp its own waits."""
+        chunks = aiter(self._stream)
+
+        async def chunk() -> bytes | None:
+            return await anext(chunks, None)
+
+        while True:
+            left = self._attempt.expires - self._now()
+            try:
+                more = await (chunk() if left == math.inf else within(max(0.0, left), chunk()))
+            except TimeoutError as exc:
+                message = "the deadline has passed"
+                raise self._backend.module.ReadTimeout(message) from exc
+            if more is None:
+                return
+            yield more
 
     async def aclose(self) -> None:
         try:
@@ -117,10 +141,8 @@ def replayable(stream: Any, module: Any) -> bool:
     if kind == "MultipartStream":
         return all(_seeks(getattr(field, "file", None)) for field in stream.fields)
     if kind in ("IteratorByteStream", "AsyncIteratorByteStream"):
-        chunks = stream._stream  # noqa: SLF001 - httpx offers no other way to see what it will iterate
-        if hasattr(chunks, "read") or hasattr(chunks, "aread") or inspect.isgenerator(chunks):
-            return False
-        return hasattr(chunks, "__iter__") and iter(chunks) is not chunks
+        # Whatever else is iterable may stand on one iterator that is used up after the first time.
+        return isinstance(stream._stream, (list, tuple))  # noqa: SLF001 - httpx has no other way to see it
     return False
 
 

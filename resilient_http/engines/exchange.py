@@ -12,13 +12,19 @@ from resilient_http.semantics import keep_alive
 from resilient_http.state.endpoints import Endpoint
 from resilient_http.state.outcome import Fault
 
+POOL_WAIT = 0.25  # seconds for a connection that a permit stands for; nothing else waits in the pool
 MARGIN = 0.5  # seconds before a server's own limit at which we stop using its idle connection
 
 
-def request_for(attempt: Attempt, endpoint: Endpoint) -> Any:
+def request_for(attempt: Attempt, endpoint: Endpoint, *, watched: bool) -> Any:
     """A request of the attempt's own: the user's, with its time limits, trace headers and the endpoint's name.
 
     The URL stays the logical one, but for the scheme; only a proxy must be told the endpoint's address.
+
+    Args:
+        attempt: The attempt.
+        endpoint: Where it goes.
+        watched: Whether the network is ours, and clamps each wait; else it is told once what is left.
     """
     original, link = attempt.call.request, endpoint.link
     # httpx.Request's constructor costs 10 µs and reads the body; a copy of its public attributes is all that is needed.
@@ -29,12 +35,12 @@ def request_for(attempt: Attempt, endpoint: Endpoint) -> Any:
     own_headers = link.host is not None or attempt.headers
     request.headers = _headers(attempt, original, link.host) if own_headers else original.headers
     extensions = dict(original.extensions)
-    extensions["timeout"] = _allowances(attempt)
+    extensions["timeout"] = _allowances(attempt) if watched else _limits(attempt)
     if attempt.trace is not None:
         extensions["trace"] = attempt.trace
     if link.host is not None:
         if endpoint.scheme == "https":
-            extensions.setdefault("sni_hostname", link.host.rpartition(":")[0] or link.host)
+            extensions.setdefault("sni_hostname", link.server_name)
         if link.proxy is not None:
             request.url = original.url.copy_with(scheme=endpoint.scheme, host=endpoint.host, port=endpoint.port)
         elif endpoint.scheme == "https" and original.url.scheme != "https":
@@ -84,14 +90,21 @@ def _headers(attempt: Attempt, original: Any, host: str | None) -> Any:
     return headers
 
 
+def _limits(attempt: Attempt) -> dict[str, float | None]:
+    left = attempt.expires - attempt.started
+    if left == math.inf:
+        return dict(attempt.phases)
+    return {name: left if limit is None or limit > left else limit for name, limit in attempt.phases.items()}
+
+
 def _allowances(attempt: Attempt) -> dict[str, float | None]:
     phases = attempt.phases
     left = attempt.expires - attempt.started
-    pool, read, write = phases.get("pool"), phases.get("read"), phases.get("write")
+    read, write = phases.get("read"), phases.get("write")
     reading = Allowance.of(read, attempt)
     return {
         "connect": Allowance.of(phases.get("connect"), attempt),
         "read": reading,
         "write": reading if write == read else Allowance.of(write, attempt),
-        "pool": (None if left == math.inf else left) if pool is None else min(pool, left),
+        "pool": min(POOL_WAIT, left),
     }

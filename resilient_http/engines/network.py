@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Watch:
     __slots__ = ("attempt", "idle_limit", "multiplexed", "renewable", "used")
 
     def __init__(self, *, renewable: bool) -> None:
-        self.attempt: Attempt | None = None
+        self.attempt: weakref.ref[Attempt] | None = None  # weak: an idle connection keeps no request alive
         self.used: float | None = None  # monotonic seconds of the last byte in or out
         self.idle_limit = math.inf
         self.multiplexed = False
@@ -60,16 +61,17 @@ class Watch:
     def begins(self, timeout: float | None) -> bool:
         """Whether a write is the first one of another request than the last."""
         attempt = timeout.attempt if isinstance(timeout, Allowance) else None
-        if attempt is None or attempt is self.attempt:
+        if attempt is None or (self.attempt is not None and self.attempt() is attempt):
             return False
-        self.attempt = attempt
+        self.attempt = weakref.ref(attempt)
         return True
 
     def stale(self, now: float) -> bool:
         """Whether the server may be closing this idle connection under the request that begins."""
-        if not self.renewable or self.multiplexed or self.used is None or self.attempt is None:
+        attempt = None if self.attempt is None else self.attempt()
+        if not self.renewable or self.multiplexed or self.used is None or attempt is None:
             return False
-        limit = self.idle_limit if self.attempt.call.repeatable else min(self.idle_limit, FRESH)
+        limit = self.idle_limit if attempt.call.repeatable else min(self.idle_limit, FRESH)
         return now - self.used > limit
 
     def sending(self, timeout: float | None) -> None:

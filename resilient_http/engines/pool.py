@@ -8,6 +8,7 @@ logical URL. Engines are made on first use.
 from __future__ import annotations
 
 import functools
+import logging
 import ssl
 import threading
 from typing import Any
@@ -16,6 +17,8 @@ from resilient_http.engines.async_network import AsyncNetwork
 from resilient_http.engines.backend import Backend
 from resilient_http.engines.sync_network import SyncNetwork
 from resilient_http.state.endpoints import Endpoint, Link
+
+logger = logging.getLogger("resilient_http.engines")
 
 
 class EnginePool:
@@ -43,6 +46,17 @@ class EnginePool:
                 if engine is None:
                     engine = self._engines[endpoint] = make_engine(self._backend, endpoint, is_async=self._is_async)
         return engine
+
+    def replace(self, endpoint: Endpoint, poisoned: Any) -> None:
+        """Take an engine out of use whose pool holds connections that no request owns; what runs on it runs on.
+
+        Only a call with a permit reaches the pool, and there are as many connections as permits. So a wait for a
+        connection means that cancelled requests have cost some (httpcore issue 1093).
+        """
+        with self._lock:
+            if self._engines.get(endpoint) is poisoned:
+                del self._engines[endpoint]
+                logger.warning("the connection pool of %s had lost connections to cancellations; renewed", endpoint.url)
 
     def retire(self, endpoint: Endpoint) -> None:
         """Take the engine of an endpoint that is gone out of use."""

@@ -71,6 +71,9 @@ def judge(attempt: Attempt, endpoint: Endpoint, took: float) -> Outcome:
     if fault is Fault.CANCELLED and attempt.status is not None and attempt.status >= 500:
         # The user closed the stream early, but the failure had been answered before.
         return judge_status(attempt.status)
+    if fault is Fault.TIMEOUT and attempt.streaming and attempt.call.overdue(attempt.started + took):
+        # It answered; how long its body lasts is between it and who reads it.
+        return Outcome.NEUTRAL
     if fault is Fault.TIMEOUT and not attempt.stalled and _cut_short(attempt, took):
         return endpoint.judge_cut(took, attempt.patience)
     return judge_fault(fault, stalled=bool(attempt.stalled))

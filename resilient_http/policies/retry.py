@@ -29,6 +29,7 @@ from resilient_http.state.backoff import Backoff
 from resilient_http.state.outcome import Fault
 from resilient_http.state.retry_budget import RetryBudget
 
+KEEP_WITHIN = 0.5  # seconds that reading the rest of a response may take that is set aside
 TRANSIENT = frozenset({Fault.UNREACHABLE, Fault.TIMEOUT, Fault.BROKEN, Fault.LOCAL})
 
 
@@ -84,7 +85,8 @@ class RetryPolicy:
                     error = exc
                 except BaseException:
                     # Cancelled; what was sent was sent.
-                    self._count(number, call.journal.newest, call)
+                    if call.journal.last is not None:
+                        self._count(number, call.journal.last, call)
                     raise
                 entry = call.journal.newest
                 self._count(number, entry, call)
@@ -96,9 +98,8 @@ class RetryPolicy:
                     if error is not None:
                         raise error
                     return response
-                last = _raiser(error) if error is not None else await _keeper(call, response)
                 self._schedule(call, entry, number, delay, why)
-                await self._wait(call, number, delay)
+                last = await self._pause(call, number, delay, response, error)
         finally:
             # Else an exception, its traceback and this frame would hold each other.
             last = response = error = None
@@ -119,13 +120,25 @@ class RetryPolicy:
             return None, f"{why}, the retry budget is used up"
         return delay, why
 
-    async def _wait(self, call: Call, number: int, delay: float) -> None:
+    async def _pause(
+        self, call: Call, number: int, delay: float, response: Any, error: Exception | None
+    ) -> Callable[[], Any] | None:
+        """Set the outcome aside and wait. Gives what gives the outcome again, or None when it was too large to keep."""
+        port = call.port
         try:
-            await call.port.sleep(delay)
+            if error is not None:
+                again: Callable[[], Any] | None = _raiser(error)
+            else:
+                spare = call.expires - port.now() - delay - self._usual()
+                again = (
+                    (lambda: response) if await port.set_aside(response, min(KEEP_WITHIN, max(0.0, spare))) else None
+                )
+            await port.sleep(delay)
         except BaseException:
             # Cancelled: the repeat that was paid for will not be sent.
             self._refund(number + 1)
             raise
+        return again
 
     def _refuse(self, call: Call, entry: Entry, response: Reply | None, number: int) -> str | None:
         """Why the attempt must not be repeated, whatever the time and the budget."""
@@ -174,8 +187,3 @@ def _raiser(error: Exception) -> Callable[[], NoReturn]:
         raise error
 
     return raise_again
-
-
-async def _keeper(call: Call, response: Any) -> Callable[[], Any] | None:
-    """Gives the response again, or None when it was too large to keep."""
-    return (lambda: response) if await call.port.set_aside(response) else None

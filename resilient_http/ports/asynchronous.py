@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import random
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -18,6 +17,7 @@ from resilient_http.engines.backend import Backend
 from resilient_http.engines.body import KEPT, async_body, in_memory
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.pool import EnginePool, is_instrumented
+from resilient_http.engines.time_limit import within
 from resilient_http.ports.loops import close_with_loop, has_ended, running_loop
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
@@ -78,7 +78,7 @@ class AsyncPort:
     async def send(self, attempt: Attempt) -> Any:
         """Send and, unless the user streams it, read the whole body."""
         endpoint = attempt.chosen
-        request = request_for(attempt, endpoint)
+        request = request_for(attempt, endpoint, watched=self._engine is None)
         try:
             if self._engine is None:
                 engines = self.engines
@@ -86,9 +86,9 @@ class AsyncPort:
                     await close_with_loop(engines)
                 if engines.retired:
                     await self._close(engines.take_retired())
-                response = await self._exchange(engines.engine(endpoint), request, attempt)
+                response = await self._exchange_watched(engines, endpoint, request, attempt)
             else:
-                response = await self._exchange_within(request, attempt)
+                response = await self._cut_off(self._engine, request, attempt)
         except BaseException as exc:
             failed(attempt, exc, self._backend, watched=self._engine is None)
             raise
@@ -101,29 +101,42 @@ class AsyncPort:
             pass  # as a mock's is: there is nothing to read, and nothing to hold a permit for
         elif attempt.call.streamed:
             attempt.streaming, attempt.expires = True, attempt.call.expires
-            response.stream = self._body(response.stream, attempt, self._backend)
+            response.stream = self._body(response.stream, attempt, self._backend, watched=self._engine is None)
         else:
             response.stream = self._backend.module.ByteStream(await _read(response.stream))
         return response
 
-    async def _exchange_within(self, request: Any, attempt: Attempt) -> Any:
-        """Through the user's transport, whose waits we cannot clamp: cancelled from outside when time is up."""
+    async def _exchange_watched(self, engines: EnginePool, endpoint: Endpoint, request: Any, attempt: Attempt) -> Any:
+        """Through our own engine, whose waits are clamped; only a body that the user generates may wait beyond that."""
+        engine = engines.engine(endpoint)
+        try:
+            if attempt.call.replayable:
+                return await self._exchange(engine, request, attempt)
+            return await self._cut_off(engine, request, attempt)
+        except Exception as exc:
+            if not self._backend.waited_for_connection(exc):
+                raise
+            engines.replace(endpoint, engine)
+            return await self._exchange(engines.engine(endpoint), request, attempt)
+
+    async def _cut_off(self, engine: Any, request: Any, attempt: Attempt) -> Any:
+        """Through what waits where we cannot clamp it: cancelled from outside when time is up."""
         left = attempt.expires - self.now()
         if left == math.inf:
-            return await self._exchange(self._engine, request, attempt)
+            return await self._exchange(engine, request, attempt)
         try:
-            async with _time_limit(left):
-                return await self._exchange(self._engine, request, attempt)
+            return await within(left, self._exchange(engine, request, attempt))
         except TimeoutError as exc:
             if self.now() < attempt.expires - EARLY:
                 raise  # the engine's own
             message = f"no answer within {left:.3g} s"
             raise self._backend.module.ReadTimeout(message) from exc
 
-    async def set_aside(self, reply: Any) -> bool:
-        """Read the rest of a streamed response, if it is small, and give its connection back."""
-        if not hasattr(reply.stream, "_attempt"):
+    async def set_aside(self, reply: Any, within: float) -> bool:
+        """Read the rest of a streamed response, if it is small and comes in time, and give its connection back."""
+        if not isinstance(reply.stream, self._body):
             return True
+        reply.stream.expire(self.now() + within)
         kept, size = [], 0
         try:
             async for chunk in reply.stream:
@@ -157,21 +170,6 @@ class AsyncPort:
             await engine.aclose()
 
 
-def _time_limit(seconds: float) -> contextlib.AbstractAsyncContextManager[object]:
-    """Cancels the block after so long, and raises TimeoutError; asyncio's own costs half of anyio's."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _trio_time_limit(seconds)
-    return asyncio.timeout(seconds)
-
-
-@contextlib.asynccontextmanager
-async def _trio_time_limit(seconds: float) -> AsyncIterator[None]:
-    with anyio.fail_after(seconds):
-        yield
-
-
 def _waker(granted: anyio.Event) -> Callable[[], object]:
     """Sets the event from any thread."""
     try:
@@ -182,9 +180,13 @@ def _waker(granted: anyio.Event) -> Callable[[], object]:
     return lambda: _call_soon(loop, granted)
 
 
-def _call_soon(loop: asyncio.AbstractEventLoop, granted: anyio.Event) -> None:
-    if not loop.is_closed():
+def _call_soon(loop: asyncio.AbstractEventLoop, granted: anyio.Event) -> bool:
+    """False when the loop, and with it the caller, is gone."""
+    try:
         loop.call_soon_threadsafe(granted.set)
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _read(stream: Any) -> bytes:

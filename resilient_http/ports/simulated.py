@@ -127,7 +127,7 @@ class SimulatedPort:
         """No."""
         return False
 
-    async def set_aside(self, reply: Any) -> bool:
+    async def set_aside(self, reply: Any, within: float) -> bool:
         """Nothing is held."""
         return True
 

@@ -62,29 +62,37 @@ class SyncPort:
     async def send(self, attempt: Attempt) -> Any:
         """Send and, unless the user streams it, read the whole body."""
         endpoint = attempt.chosen
+        watched = self._engine is None
         engine = self._engine or self.engines.engine(endpoint)
         if self.engines.retired:
             self._close(self.engines.take_retired())
-        request = request_for(attempt, endpoint)
+        request = request_for(attempt, endpoint, watched=watched)
         try:
-            response = engine.handle_request(request)
+            try:
+                response = engine.handle_request(request)
+            except Exception as exc:
+                if not watched or not self._backend.waited_for_connection(exc):
+                    raise
+                self.engines.replace(endpoint, engine)
+                response = self.engines.engine(endpoint).handle_request(request)
             received(attempt, response)
             if in_memory(response, self._backend):
                 pass  # as a mock's is: there is nothing to read, and nothing to hold a permit for
             elif attempt.call.streamed:
                 attempt.streaming, attempt.expires = True, attempt.call.expires
-                response.stream = self._body(response.stream, attempt, self._backend)
+                response.stream = self._body(response.stream, attempt, self._backend, watched=watched)
             else:
                 response.stream = self._backend.module.ByteStream(_read(response.stream))
         except BaseException as exc:
-            failed(attempt, exc, self._backend, watched=self._engine is None)
+            failed(attempt, exc, self._backend, watched=watched)
             raise
         return response
 
-    async def set_aside(self, reply: Any) -> bool:
-        """Read the rest of a streamed response, if it is small, and give its connection back."""
-        if not hasattr(reply.stream, "_attempt"):
+    async def set_aside(self, reply: Any, within: float) -> bool:
+        """Read the rest of a streamed response, if it is small and comes in time, and give its connection back."""
+        if not isinstance(reply.stream, self._body):
             return True
+        reply.stream.expire(self.now() + within)
         kept, size = [], 0
         try:
             for chunk in reply.stream:

@@ -13,8 +13,9 @@ from pydantic_core import PydanticCustomError
 
 from resilient_http.errors import SettingsError, SettingsMistake
 
-CREDENTIALS = re.compile(r"://\S*@")
-HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+SECRETS = re.compile(r"[^\s'\"]*@|(?<=\?)[^\s'\"]+")  # credentials, and queries
+LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
+HOST = re.compile(rf"{LABEL}(\.{LABEL})*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -84,8 +85,16 @@ def _mistake(details: Any) -> tuple[SettingsMistake, object]:
         for key in below:
             value = value.get(key) if isinstance(value, Mapping) else None
     hidden = value is None or isinstance(value, (Mapping, list, tuple)) or "proxy" in path
-    shown = "" if hidden else f" (got {CREDENTIALS.sub('://***@', repr(value))})"
+    shown = (
+        ""
+        if hidden
+        else f" (got {SECRETS.sub(lambda found: '***@' if found[0].endswith('@') else '***', repr(value))})"
+    )
     return SettingsMistake(path, f"{message}{shown}", known), value
+
+
+def _masked(secret: re.Match[str]) -> str:
+    return "***@" if secret[0].endswith("@") else "***"
 
 
 def _without_inherited(found: list[tuple[SettingsMistake, object]]) -> list[tuple[SettingsMistake, object]]:

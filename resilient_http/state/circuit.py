@@ -5,7 +5,8 @@ Laws
     2. Time is an argument (`now`, monotonic seconds). Only the switches for people (open, close, ...) and pybreaker's
        own call() ask the clock that was handed in.
     3. A result counts only for the generation that admitted it; late results are dropped.
-    4. Half open, at most `probes` are under way. Each has a lease: one that does not report in time blocks nobody.
+    4. Half open, at most `probes` are under way. Each has a lease: one that does not report in time blocks nobody, and
+       when it does report, to the same generation, it counts.
 
     closed    -- the rule says "failing" ------->  open
     open      -- open_for has passed ----------->  half open (a leased probe)
@@ -151,8 +152,6 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
                     return
             elif self._disabled or permit.generation != self._generation:
                 return
-            elif permit.probe and permit not in self._probes:
-                return  # its lease had run out
             elif permit.probe:
                 self._record_probe(permit, outcome, now)
             elif outcome is not Outcome.NEUTRAL:
@@ -268,7 +267,8 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
         return probe
 
     def _record_probe(self, permit: Permit, outcome: Outcome, now: float) -> None:
-        self._probes.remove(permit)
+        if permit in self._probes:  # else its lease had run out: it blocked nobody, and still it tells
+            self._probes.remove(permit)
         if outcome is Outcome.SUCCESS:
             self._good_probes += 1
             if self._good_probes >= self.rules.successes:

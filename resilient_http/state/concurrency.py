@@ -4,6 +4,7 @@ Laws
     1. At most `limit` permits are out. A permit that comes back goes to the caller that has waited longest.
     2. Nobody overtakes the queue, and the queue never holds more than `queue` callers.
     3. It does not wait: a waiting caller hands in `wake`, which is called once, without the lock, when it is granted.
+       It answers False when there is nobody left to wake; then the next one is.
 """
 
 from __future__ import annotations
@@ -70,15 +71,19 @@ class ConcurrencyLimit:
         with self._lock:
             if ticket.granted:
                 return False
-            self._waiting.remove(ticket)
+            if ticket in self._waiting:  # else it was passed over
+                self._waiting.remove(ticket)
             return True
 
     def release(self) -> None:
         """Give a permit back."""
-        with self._lock:
-            if not self._waiting:
-                self.in_flight -= 1
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self.in_flight -= 1
+                    return
+                ticket = self._waiting.popleft()
+                ticket.granted = True
+            if ticket.wake() is not False:
                 return
-            ticket = self._waiting.popleft()
-            ticket.granted = True
-        ticket.wake()
+            ticket.granted = False  # so that it gives nothing back when it leaves the queue after all

@@ -35,6 +35,7 @@ class Link:
 
     Attributes:
         host: `Host` header in place of the upstream's name, or None to keep the request's own.
+        server_name: Name to ask for, and to verify, in TLS; None for the URL's.
         verify: True, False, or the path of a CA bundle.
         cert: Client certificate: path of a PEM file, or (certificate, key).
         http2: Whether HTTP/2 is offered.
@@ -45,6 +46,7 @@ class Link:
     """
 
     host: str | None = None
+    server_name: str | None = None
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
     http2: bool = False

@@ -45,12 +45,13 @@ class Registry:
 
     def find(self, url: Any) -> Upstream:
         """The upstream of an httpx.URL."""
-        port = url.port
+        # As it goes over the wire: httpx decodes xn-- names, and encodes others by IDNA 2008.
+        host, port = url.raw_host.decode("ascii"), url.port
         if port is None:
-            named = self.named.get(url.host)
+            named = self.named.get(host)
             if named is not None:
                 return named
-        origin = (url.scheme, url.host, port)
+        origin = (url.scheme, host, port)
         with self._lock:
             upstream = self._unnamed.get(origin)
             if upstream is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import pybreaker
 
@@ -94,6 +95,7 @@ class Upstream:
             )
         endpoint.link = Link(
             host=(own.host or endpoint.netloc) if self.named else None,
+            server_name=(urlsplit(f"//{own.host}").hostname if own.host else host) if self.named else None,
             verify=own.tls.verify,
             cert=own.tls.cert,
             http2=own.http2,

@@ -14,7 +14,7 @@ from resilient_http.ports.simulated import SimulatedFailure, SimulatedPort, Simu
 from resilient_http.state.circuit import Circuit
 from resilient_http.state.endpoints import Endpoint, Endpoints
 from resilient_http.state.outcome import Fault, Outcome
-from tests.simulation.world import ended
+from tests.simulation.world import cancel, ended
 from tests.state.circuits import circuit_of, feed
 
 
@@ -121,6 +121,13 @@ def test_a_callers_own_short_timeout_says_nothing_before_the_endpoint_is_silent(
     assert judge(ended_attempt(fault=Fault.TIMEOUT, narrowed=True), node(), 1.0) is Outcome.UNANSWERED
 
 
+def test_a_stream_that_the_deadline_ends_is_between_the_endpoint_and_who_reads_it():
+    attempt = ended_attempt(status=200, fault=Fault.TIMEOUT, within=30.0)
+    attempt.streaming = True
+    assert judge(attempt, node(), 30.0) is Outcome.NEUTRAL
+    assert judge(attempt, node(), 5.0) is Outcome.UNANSWERED  # it fell silent before
+
+
 def test_an_endpoint_that_refuses_does_so_however_short_the_deadline():
     assert judge(ended_attempt(fault=Fault.UNREACHABLE, within=0.01), node(), 0.01) is Outcome.UNANSWERED
 
@@ -199,6 +206,24 @@ def test_a_failed_attempt_feeds_the_circuit_and_is_penalised():
     assert upstream.attempt.entry.outcome == "unanswered"
 
 
+def test_a_node_that_sends_its_headers_and_then_drips_is_found_out_by_callers_with_short_deadlines():
+    member = node()
+    upstream = Upstream(member)
+
+    async def drips(attempt):
+        attempt.answer(200)
+        await upstream.port.sleep(0.3)
+        attempt.fault = Fault.TIMEOUT
+        raise SimulatedFailure(Fault.TIMEOUT)
+
+    upstream.port.send = drips
+    for _ in range(10):
+        assert member.circuit.closed
+        with pytest.raises(SimulatedFailure):
+            upstream.make(attempt_at(upstream.port, within=0.3))
+    assert member.circuit.mode == "open"
+
+
 def test_answers_teach_the_usual_latency():
     upstream = Upstream(node())
     for _ in range(16):
@@ -225,7 +250,7 @@ def test_a_cancelled_attempt_gives_its_probe_back():
     upstream.port.spawn(running)
     upstream.port.run(until=0.05)
     assert member.circuit.acquire(0.05) is None
-    running.close()
+    cancel(running)
     assert member.in_flight == 0
     assert member.circuit.current_state == "half-open"
     assert member.circuit.acquire(0.05) is not None

@@ -13,6 +13,7 @@ from resilient_http.ports.simulated import SimulatedFailure, SimulatedPort, Simu
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
 from resilient_http.state.outcome import Fault
+from tests.simulation.world import cancel
 
 
 class Upstream:
@@ -174,7 +175,7 @@ def test_the_permit_comes_back_when_the_attempt_is_cancelled():
     running = upstream.spawn("a")
     upstream.port.run(until=0.5)
     assert upstream.limit.in_flight == 1
-    running.close()
+    cancel(running)
     assert upstream.limit.in_flight == 0
 
 

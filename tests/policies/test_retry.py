@@ -16,7 +16,7 @@ from resilient_http.ports.simulated import SimulatedFailure, SimulatedPort, Simu
 from resilient_http.state.backoff import Backoff
 from resilient_http.state.outcome import Fault
 from resilient_http.state.retry_budget import RetryBudget
-from tests.simulation.world import ended, throttled
+from tests.simulation.world import cancel, ended, throttled
 
 TOOK = 0.1
 REFUSED = CircuitOpen("circuit of payments is open", upstream="payments", retry_in=4.0)
@@ -92,7 +92,7 @@ class Upstream:
         attempt.end(self.port.now())
         return reply
 
-    async def _lose(self, reply):
+    async def _lose(self, reply, within):
         return False
 
 
@@ -351,7 +351,7 @@ def test_a_call_that_is_cancelled_while_it_waits_gets_its_token_back():
     upstream.port.spawn(running)
     upstream.port.run(until=1.0)
     assert budget.tokens(1.0) == 2.0
-    running.close()
+    cancel(running)
     assert budget.tokens(1.0) == 3.0
 
 

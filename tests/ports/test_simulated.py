@@ -10,6 +10,7 @@ from resilient_http.call import Attempt, Call
 from resilient_http.ports.simulated import SimulatedFailure, SimulatedPort, SimulatedReply
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.outcome import Fault
+from tests.simulation.world import cancel
 
 
 def never(attempt, now):
@@ -76,6 +77,8 @@ def test_a_run_can_stop_at_an_instant_and_go_on():
             seen.append(port.now())
 
     port.spawn(ticking())
+    port.run(until=1.0)
+    assert seen == [1.0]
     port.run(until=2.5)
     assert seen == [1.0, 2.0]
     port.run()
@@ -208,7 +211,7 @@ def test_a_caller_that_is_cancelled_in_the_queue_leaves_no_permit_behind(granted
     assert limit.waiting == 1
     if granted:
         limit.release()
-    caller.close()
+    cancel(caller)
     assert limit.waiting == 0
     if not granted:
         limit.release()
@@ -228,7 +231,7 @@ def test_a_simulated_reply_can_always_be_kept():
     port = SimulatedPort(never)
 
     async def keep():
-        assert await port.set_aside(SimulatedReply(503))
+        assert await port.set_aside(SimulatedReply(503), 0.5)
 
     port.spawn(keep())
     port.run()

@@ -18,7 +18,7 @@ from resilient_http.events import (
 )
 from resilient_http.ports.simulated import SimulatedFailure
 from resilient_http.state.outcome import Fault
-from tests.simulation.world import HANG, QUICK, REFUSE, World, by_host, script, throttled
+from tests.simulation.world import HANG, QUICK, REFUSE, World, by_host, cancel, script, throttled
 
 THREE = ["http://n1", "http://n2", "http://n3"]
 
@@ -276,7 +276,7 @@ def test_every_permit_comes_back_when_the_caller_goes_away(until):
     running = world.upstream.pipeline(world.open_call())
     world.port.spawn(running)
     world.port.run(until=until)
-    running.close()
+    cancel(running)
     settled(world)
     world.upstream.endpoints.members[0].circuit.half_open()
     assert world.upstream.endpoints.members[0].circuit.admits(until)
@@ -288,7 +288,7 @@ def test_a_token_comes_back_when_the_caller_goes_away_in_backoff():
     world.port.spawn(running)
     world.port.run(until=1.0)
     assert world.upstream.budget.tokens(1.0) == 2.0
-    running.close()
+    cancel(running)
     assert world.upstream.budget.tokens(1.0) == 3.0
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from resilient_http.call import Attempt, Call
 from resilient_http.events import Event, Hub
 from resilient_http.journal import Journal
@@ -160,6 +162,16 @@ class World:
         except Exception as exc:  # noqa: BLE001 - the test looks at it
             made.error = exc
         made.took = self.port.now() - made.at
+
+
+class CallerGoneError(BaseException):
+    """What a cancelled task is thrown, on whichever event loop."""
+
+
+def cancel(coroutine: Coroutine[Any, None, Any]) -> None:
+    """Cancel a coroutine where it waits; it has to let itself be cancelled."""
+    with pytest.raises(CallerGoneError):
+        coroutine.throw(CallerGoneError())
 
 
 def ended(port: SimulatedPort, coroutine: Coroutine[Any, None, Any]) -> Any:

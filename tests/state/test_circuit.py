@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from resilient_http.state.circuit import Circuit, CircuitRules
 from resilient_http.state.outcome import Outcome
-from tests.state.circuits import OUTCOMES, Clock, circuit_of, feed, opened, probe
+from tests.state.circuits import Clock, circuit_of, feed, opened, probe
 
 # The rule: half of the newest 100 within 30 s, of at least 20
 
@@ -250,17 +250,41 @@ def test_a_probe_that_never_reports_blocks_nobody_after_its_lease():
     assert circuit.acquire(15.0) is None
 
 
-@pytest.mark.parametrize("outcome", ["S", "F"])
-def test_a_probe_whose_lease_was_given_to_another_has_no_say(outcome):
+def test_a_good_probe_that_reports_after_its_lease_still_counts():
     circuit = opened()
     late = circuit.acquire(5.0)
     other = circuit.acquire(15.0)
-    circuit.record(late, OUTCOMES[outcome], 16.0)
+    circuit.record(late, Outcome.SUCCESS, 16.0)
     assert circuit.current_state == "half-open"
     assert circuit.acquire(16.0) is None  # the other one's lease is untouched
     circuit.record(other, Outcome.SUCCESS, 17.0)
-    assert circuit.current_state == "half-open"
-    probe(circuit, "S", now=17.0)
+    assert circuit.current_state == "closed"
+
+
+def test_a_failed_probe_that_reports_after_its_lease_still_opens_it():
+    circuit = opened()
+    late = circuit.acquire(5.0)
+    other = circuit.acquire(15.0)
+    circuit.record(late, Outcome.FAILURE, 16.0)
+    assert circuit.retry_in(16.0) == 10.0
+    circuit.record(other, Outcome.SUCCESS, 17.0)
+    assert circuit.retry_in(17.0) == 9.0
+
+
+def test_a_neutral_probe_that_reports_after_its_lease_frees_nobody_elses():
+    circuit = opened()
+    late = circuit.acquire(5.0)
+    assert circuit.acquire(15.0) is not None
+    circuit.record(late, Outcome.NEUTRAL, 16.0)
+    assert circuit.acquire(16.0) is None
+
+
+def test_an_endpoint_slower_than_the_lease_is_closed_all_the_same():
+    circuit, now = opened(), 5.0
+    for _ in range(2):
+        slow = circuit.acquire(now)
+        now += 30.0
+        circuit.record(slow, Outcome.SUCCESS, now)
     assert circuit.current_state == "closed"
 
 

@@ -58,7 +58,8 @@ class Reference:
         if period != self.period or self.mode == "disabled":
             return
         if self.mode == "half-open":
-            if self.probes.pop(ticket, None) is None or outcome == "N":
+            self.probes.pop(ticket, None)
+            if outcome == "N":
                 return
             self.good += 1
             if outcome != "S":

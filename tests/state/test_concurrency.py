@@ -94,6 +94,29 @@ def test_waking_may_use_the_limit_again():
     assert limit.in_flight == 0
 
 
+def test_a_permit_passes_over_those_who_are_gone():
+    limit, woken = ConcurrencyLimit(1, 9), []
+    limit.admit()
+    gone = limit.join_queue(lambda: False)  # its event loop has ended
+    limit.join_queue(lambda: woken.append("next"))
+    limit.release()
+    assert woken == ["next"]
+    assert (limit.in_flight, limit.waiting) == (1, 0)
+    # Its task is thrown away later, and leaves the queue then: the permit is not its own to give back.
+    assert limit.abandon(gone)
+    assert limit.in_flight == 1
+
+
+def test_a_permit_is_free_when_all_who_waited_are_gone():
+    limit = ConcurrencyLimit(1, 9)
+    limit.admit()
+    gone = [limit.join_queue(lambda: False) for _ in range(3)]
+    limit.release()
+    assert (limit.in_flight, limit.waiting) == (0, 0)
+    assert all(limit.abandon(ticket) for ticket in gone)
+    assert limit.in_flight == 0
+
+
 @given(
     limit=st.integers(1, 4),
     queue=st.integers(0, 4),

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from resilient_http.state.endpoints import Endpoint, Endpoints
+from resilient_http.state.endpoints import Endpoint, Endpoints, Link
 from resilient_http.state.outcome import Outcome
 from tests.state.circuits import circuit_of, feed
 
@@ -63,6 +63,12 @@ def test_its_url_is_written_as_a_person_would(scheme, host, port, url):
     assert Endpoint(scheme, host, port).url == url
 
 
+def test_it_is_reached_as_it_was_told():
+    link = Link(host="pay.example", http2=True)
+    assert Endpoint("http", "n1", 80, link=link).link is link
+    assert Endpoint("http", "n1", 80).link == Link()
+
+
 # Silent: patient enough for the settings, or for what is usual; 1 s while that is unknown
 
 
@@ -107,7 +113,7 @@ def cut(endpoint: Endpoint, waited: float, now: float = 0.0) -> Outcome:
 
 def test_ten_in_a_row_that_waited_a_quarter_of_a_second_are_silent():
     endpoint = node()
-    assert [cut(endpoint, 0.3) for _ in range(10)] == [Outcome.NEUTRAL] * 9 + [Outcome.UNANSWERED]
+    assert [cut(endpoint, 0.25) for _ in range(10)] == [Outcome.NEUTRAL] * 9 + [Outcome.UNANSWERED]
 
 
 def test_the_ten_count_as_ten_so_the_circuit_opens():

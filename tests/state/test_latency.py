@@ -56,6 +56,16 @@ def test_old_samples_fade():
     assert latency.quantile(0.5) == pytest.approx(1.0, rel=0.1)
 
 
+def test_half_of_what_was_known_is_forgotten_with_the_thousand_and_first():
+    few, more = recorded([0.01] * 1001), recorded([0.01] * 1001)  # as good as five hundred now
+    for _ in range(480):
+        few.record(1.0)
+    for _ in range(520):
+        more.record(1.0)
+    assert few.quantile(0.5) < 0.02
+    assert more.quantile(0.5) > 0.9
+
+
 def test_fading_keeps_the_shape():
     latency = recorded([0.01, 0.02, 0.04, 0.08] * 260)  # halved once or more on the way
     assert latency.quantile(0.2) == pytest.approx(0.01, rel=0.1)

@@ -79,6 +79,14 @@ def test_the_floor_drips_whatever_the_traffic():
     assert budget.withdraw(13.4)
 
 
+def test_what_has_dripped_is_told():
+    budget = RetryBudget(0.0, 0.5)
+    while budget.withdraw(10.0):
+        pass
+    assert budget.tokens(12.0) == 1.0
+    assert budget.tokens(3600.0) == LEAST
+
+
 def test_five_first_attempts_pay_for_one_repeat():
     budget = RetryBudget(0.25, 0.0)
     while budget.withdraw(10.0):

@@ -21,7 +21,9 @@ def test_an_outcome_is_forgotten_when_it_is_older_than_the_span():
     window = Window(100, 30.0)
     window.add(0.0, failed=True)
     assert window.count(30.0) == (1, 1)
-    assert window.count(30.1) == (0, 0)
+    window.add(30.0, failed=False)
+    assert window.count(30.0) == (2, 1)
+    assert window.count(30.1) == (1, 0)
 
 
 def test_clearing_forgets_everything():

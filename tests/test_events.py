@@ -1,0 +1,43 @@
+"""The hub: every listener hears of everything, and none can disturb a call."""
+
+from __future__ import annotations
+
+import pytest
+
+from resilient_http.events import CircuitClosed, CircuitOpened, Hub
+
+OPENED = CircuitOpened("payments", "http://n1", 5.0)
+CLOSED = CircuitClosed("payments", "http://n1")
+
+
+def test_every_listener_hears_of_every_event_in_order():
+    first, second = [], []
+    hub = Hub([first.append, second.append])
+    hub.emit(OPENED)
+    hub.emit(CLOSED)
+    assert first == second == [OPENED, CLOSED]
+
+
+def test_a_listener_that_raises_is_logged_and_the_others_hear_of_it_all_the_same(caplog):
+    told = []
+
+    def broken(event):
+        raise LookupError("broken")
+
+    Hub([broken, told.append]).emit(OPENED)
+    assert told == [OPENED]
+    assert "a listener failed on CircuitOpened" in caplog.text
+
+
+def test_nobody_listens_by_default():
+    assert Hub().listeners == ()
+
+
+def test_what_cannot_be_called_is_refused_at_once():
+    with pytest.raises(TypeError, match="a listener is a function of one event"):
+        Hub([object()])
+
+
+def test_an_event_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        OPENED.retry_in = 1.0
