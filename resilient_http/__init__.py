@@ -15,7 +15,7 @@ from resilient_http.errors import (
     SettingsMistake,
 )
 from resilient_http.inbound import inbound_scope
-from resilient_http.journal import Journal
+from resilient_http.journal import Journal, journal_of
 from resilient_http.resilience import Resilience
 from resilient_http.scope import Scope, deadline, detached, enter_scope
 from resilient_http.settings.models import Settings
@@ -45,4 +45,5 @@ __all__ = [
     "detached",
     "enter_scope",
     "inbound_scope",
+    "journal_of",
 ]

@@ -15,7 +15,7 @@ from resilient_http import resilience
 from resilient_http.engines.backend import load_backend
 from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError, SettingsMistake
 from resilient_http.inbound import inbound_scope
-from resilient_http.journal import Journal
+from resilient_http.journal import Journal, journal_of
 from resilient_http.over_httpx2 import AsyncClient, AsyncResilientTransport, Client, ResilientTransport
 from resilient_http.scope import Scope, deadline, detached, enter_scope
 from resilient_http.settings.models import Settings
@@ -44,6 +44,7 @@ __all__ = [
     "detached",
     "enter_scope",
     "inbound_scope",
+    "journal_of",
 ]
 
 if TYPE_CHECKING:

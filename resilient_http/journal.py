@@ -70,6 +70,19 @@ class Journal:
         return f"<Journal {self}>"
 
 
+def journal_of(outcome: object) -> Journal | None:
+    """The journal of a response, or of an exception that a client raised; None when it has none.
+
+    `raise_for_status()` raises an exception of httpx's own, which leads to its response's journal.
+    """
+    for holder in (outcome, getattr(outcome, "response", None)):
+        extensions = getattr(holder, "extensions", None)
+        journal = extensions.get("resilient_http") if isinstance(extensions, dict) else getattr(holder, "journal", None)
+        if isinstance(journal, Journal):
+            return journal
+    return None
+
+
 FIELDS = (
     "number", "endpoint", "started", "queued", "duration", "sent", "status", "error", "fault", "outcome", "decision",
     "delay", "why",

@@ -272,9 +272,12 @@ def _driven(dispatcher: Dispatcher, call: Call, request: Any) -> Any:
         return drive(dispatcher.hop(call, request))
     except ResilienceError as exc:
         error = dispatcher.backend.dress(exc)
-        if error is exc:
+        try:
+            if error is not exc:
+                raise error from exc.__cause__
             raise
-        raise error from exc.__cause__
+        finally:
+            del error  # else it, its traceback and this frame would hold each other
 
 
 async def _awaited(dispatcher: Dispatcher, call: Call, request: Any) -> Any:
@@ -282,6 +285,9 @@ async def _awaited(dispatcher: Dispatcher, call: Call, request: Any) -> Any:
         return await dispatcher.hop(call, request)
     except ResilienceError as exc:
         error = dispatcher.backend.dress(exc)
-        if error is exc:
+        try:
+            if error is not exc:
+                raise error from exc.__cause__
             raise
-        raise error from exc.__cause__
+        finally:
+            del error  # else it, its traceback and this frame would hold each other

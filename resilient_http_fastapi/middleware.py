@@ -84,12 +84,13 @@ class ResilientHttpMiddleware:
 
         try:
             self._resilience(scope)
-        except Exception as exc:  # noqa: BLE001 - a settings module may raise anything
-            # Raised here, it would only tell the server that there is no lifespan, and it would start all the same.
+        except Exception as exc:  # a settings module may raise anything
+            # Only raised, it would tell the server that there is no lifespan, and it would start all the same; only told,
+            # a TestClient would wait for ever.
             why = str(exc) if isinstance(exc, SettingsError) else traceback.format_exc()
             await receive()
             await send({"type": "lifespan.startup.failed", "message": f"resilient_http: {why}"})
-            return
+            raise
         try:
             await self.app(scope, receive, closing_send)
         finally:

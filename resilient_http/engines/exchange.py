@@ -16,15 +16,16 @@ POOL_WAIT = 0.25  # seconds for a connection that a permit stands for; nothing e
 MARGIN = 0.5  # seconds before a server's own limit at which we stop using its idle connection
 
 
-def request_for(attempt: Attempt, endpoint: Endpoint, *, watched: bool) -> Any:
+def request_for(attempt: Attempt, endpoint: Endpoint, *, watched: bool, addressed: bool = False) -> Any:
     """A request of the attempt's own: the user's, with its time limits, trace headers and the endpoint's name.
 
-    The URL stays the logical one, but for the scheme; only a proxy must be told the endpoint's address.
+    The URL stays the logical one, but for the scheme; only what connects by itself must be told the endpoint's address.
 
     Args:
         attempt: The attempt.
         endpoint: Where it goes.
         watched: Whether the network is ours, and clamps each wait; else it is told once what is left.
+        addressed: Whether the engine is a transport of httpx's that the user brings, which connects where the URL says.
     """
     original, link = attempt.call.request, endpoint.link
     # httpx.Request's constructor costs 10 µs and reads the body; a copy of its public attributes is all that is needed.
@@ -41,7 +42,7 @@ def request_for(attempt: Attempt, endpoint: Endpoint, *, watched: bool) -> Any:
     if link.host is not None:
         if endpoint.scheme == "https":
             extensions.setdefault("sni_hostname", link.server_name)
-        if link.proxy is not None:
+        if link.proxy is not None or addressed:
             request.url = original.url.copy_with(scheme=endpoint.scheme, host=endpoint.host, port=endpoint.port)
         elif endpoint.scheme == "https" and original.url.scheme != "https":
             request.url = original.url.copy_with(scheme="https")

@@ -38,6 +38,7 @@ class AsyncPort:
         self.wall_now = time.time
         self._backend = backend
         self._engine = engine
+        self._addressed = isinstance(engine, backend.module.AsyncHTTPTransport)
         self._body = async_body(backend.module)
         self._pools: weakref.WeakKeyDictionary[Any, EnginePool] = weakref.WeakKeyDictionary()
 
@@ -78,7 +79,7 @@ class AsyncPort:
     async def send(self, attempt: Attempt) -> Any:
         """Send and, unless the user streams it, read the whole body."""
         endpoint = attempt.chosen
-        request = request_for(attempt, endpoint, watched=self._engine is None)
+        request = request_for(attempt, endpoint, watched=self._engine is None, addressed=self._addressed)
         try:
             if self._engine is None:
                 engines = self.engines

@@ -36,6 +36,7 @@ class SyncPort:
         self.engines = EnginePool(backend, is_async=False)
         self._backend = backend
         self._engine = engine
+        self._addressed = isinstance(engine, backend.module.HTTPTransport)
         self._body = sync_body(backend.module)
 
     async def sleep(self, seconds: float) -> None:
@@ -66,7 +67,7 @@ class SyncPort:
         engine = self._engine or self.engines.engine(endpoint)
         if self.engines.retired:
             self._close(self.engines.take_retired())
-        request = request_for(attempt, endpoint, watched=watched)
+        request = request_for(attempt, endpoint, watched=watched, addressed=self._addressed)
         try:
             try:
                 response = engine.handle_request(request)

@@ -7,7 +7,8 @@ mapping below it, null switches a policy off, a mapping over a null switches it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from importlib.util import find_spec
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -112,6 +113,15 @@ class UpstreamSettings(Model):
         if proxy is not None:
             split_url(proxy.get_secret_value(), PROXIES, like="http://proxy:3128")
         return proxy
+
+    @model_validator(mode="after")
+    def _extras_are_installed(self) -> Self:
+        if self.http2 and find_spec("h2") is None:
+            raise mistake_at("http2", message='needs the extra http2: pip install "resilient-http[http2]"')
+        socks = self.proxy is not None and self.proxy.get_secret_value().startswith("socks")
+        if socks and find_spec("socksio") is None:
+            raise mistake_at("proxy", message='a SOCKS proxy needs socksio: pip install "httpx[socks]"')
+        return self
 
     @field_validator("endpoints")
     @classmethod

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from resilient_http.semantics import IDEMPOTENT_METHODS, RETRYABLE_STATUSES
-from resilient_http.settings.validation import Model, not_bool
+from resilient_http.settings.validation import Model, mistake_at, not_bool
 
 Seconds = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=31_536_000, allow_inf_nan=False)]  # up to a year
 Ratio = Annotated[float, BeforeValidator(not_bool), Field(ge=0, le=1, allow_inf_nan=False)]
@@ -183,3 +184,11 @@ class TlsSettings(Model):
 
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
+
+    @model_validator(mode="after")
+    def _files_are_there(self) -> Self:
+        certs = (self.cert,) if isinstance(self.cert, str) else self.cert or ()
+        for name, path in [("verify", self.verify), *(("cert", path) for path in certs)]:
+            if isinstance(path, str) and not Path(path).exists():
+                raise mistake_at(name, message=f"there is no file {path}")
+        return self

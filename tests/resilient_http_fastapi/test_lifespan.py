@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from resilient_http import Resilience
+from resilient_http import Resilience, SettingsError
 from tests.live.servers import answer
 from tests.resilient_http_fastapi.service import make_app
 
@@ -91,7 +91,8 @@ def test_bad_settings_fail_the_start_up(settings, why):
 
         await app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
 
-    anyio.run(start, make_app(settings))
+    with pytest.raises((SettingsError, ModuleNotFoundError)):
+        anyio.run(start, make_app(settings))
 
     assert [message["type"] for message in messages] == ["lifespan.startup.failed"]
     assert why in messages[0]["message"]
@@ -114,3 +115,8 @@ def test_a_test_client_without_a_lifespan_leaves_no_connection_open(payments):
     inbound.get("/async/charge")
 
     server.wait_for_open_connections(0)
+
+
+def test_bad_settings_fail_a_test_client_at_once():
+    with pytest.raises(SettingsError, match="did you mean upstreams"), TestClient(make_app({"upstream": 1})):
+        pass

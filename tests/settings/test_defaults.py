@@ -132,7 +132,11 @@ def test_collections_are_tuples():
         {"defaults": {"retry": None, "circuit": None, "concurrency": None}},
         {"upstreams": {"payments": {"endpoints": ["http://n1", {"url": "http://n2", "weight": 2}]}}},
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "proxy": "http://user:secret@proxy:3128"}}},
-        {"upstreams": {"payments": {"endpoints": ["https://n1"], "tls": {"verify": False, "cert": ["a", "b"]}}}},
+        {
+            "upstreams": {
+                "payments": {"endpoints": ["https://n1"], "tls": {"verify": False, "cert": [__file__, __file__]}}
+            }
+        },
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"total": 2.0}}}},
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"attempt": 20.0}}}},
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"total": None, "attempt": None}}}},

@@ -153,6 +153,17 @@ def test_a_call_that_waits_for_a_permit_holds_no_probe():
     assert waiting.good
 
 
+def test_a_backup_gets_nothing_while_the_others_are_well():
+    world = World(by_host(n1=200, spare=200), endpoints=["http://n1", {"url": "http://spare", "backup": True}])
+    assert {made.journal.attempts[0].endpoint for made in world.traffic(calls=50, rate=100.0)} == {"http://n1"}
+
+
+def test_an_endpoint_of_twice_the_weight_gets_twice_the_calls():
+    world = World(by_host(n1=200, n2=200), endpoints=["http://n1", {"url": "http://n2", "weight": 2}])
+    heavier = sum(made.journal.attempts[0].endpoint == "http://n2" for made in world.traffic(calls=3000, rate=10.0))
+    assert heavier == pytest.approx(2000, rel=0.05)
+
+
 def test_a_backup_takes_over_when_all_others_are_open():
     endpoints = ["http://n1", {"url": "http://spare", "backup": True}]
     world = World(by_host(n1=REFUSE, spare=200), endpoints=endpoints)
