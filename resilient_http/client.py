@@ -51,21 +51,23 @@ class SyncCalls(_Sync):
         self._scope = scope
         self._owner = owner
 
-    def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
-        """As httpx's; one call, however many hops auth and redirects make."""
-        dispatcher = self._host.dispatcher
-        port = getattr(self._transport_for_url(request.url), "port", None) or self._host.sync_port
-        call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
-        token = current_call.set(call)
-        try:
-            response = super().send(request, stream=stream, **options)
-        except BaseException as exc:
-            dispatcher.close(call, None, exc)
-            raise
-        finally:
-            current_call.reset(token)
-        dispatcher.close(call, response.status_code)
-        return response
+    if not TYPE_CHECKING:  # a type checker sees httpx's own signature
+
+        def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+            """As httpx's; one call, however many hops auth and redirects make."""
+            dispatcher = self._host.dispatcher
+            port = getattr(self._transport_for_url(request.url), "port", None) or self._host.sync_port
+            call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
+            token = current_call.set(call)
+            try:
+                response = super().send(request, stream=stream, **options)
+            except BaseException as exc:
+                dispatcher.close(call, None, exc)
+                raise
+            finally:
+                current_call.reset(token)
+            dispatcher.close(call, response.status_code)
+            return response
 
 
 class AsyncCalls(_Async):
@@ -81,21 +83,23 @@ class AsyncCalls(_Async):
         self._scope = scope
         self._owner = owner
 
-    async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
-        """As httpx's; one call, however many hops auth and redirects make."""
-        dispatcher = self._host.dispatcher
-        port = getattr(self._transport_for_url(request.url), "port", None) or self._host.async_port
-        call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
-        token = current_call.set(call)
-        try:
-            response = await super().send(request, stream=stream, **options)
-        except BaseException as exc:
-            dispatcher.close(call, None, exc)
-            raise
-        finally:
-            current_call.reset(token)
-        dispatcher.close(call, response.status_code)
-        return response
+    if not TYPE_CHECKING:  # a type checker sees httpx's own signature
+
+        async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+            """As httpx's; one call, however many hops auth and redirects make."""
+            dispatcher = self._host.dispatcher
+            port = getattr(self._transport_for_url(request.url), "port", None) or self._host.async_port
+            call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
+            token = current_call.set(call)
+            try:
+                response = await super().send(request, stream=stream, **options)
+            except BaseException as exc:
+                dispatcher.close(call, None, exc)
+                raise
+            finally:
+                current_call.reset(token)
+            dispatcher.close(call, response.status_code)
+            return response
 
 
 class Client(SyncCalls, httpx.Client):

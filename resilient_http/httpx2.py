@@ -75,3 +75,9 @@ class Resilience(resilience.Resilience):
         if not isinstance(settings, Settings):
             settings = {"backend": "httpx2", **(settings or {})}
         super().__init__(settings, **options)
+
+    if TYPE_CHECKING:
+
+        def client(self, **options: Any) -> Client: ...  # type: ignore[override]
+
+        def async_client(self, **options: Any) -> AsyncClient: ...  # type: ignore[override]

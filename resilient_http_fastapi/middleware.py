@@ -85,8 +85,8 @@ class ResilientHttpMiddleware:
         try:
             self._resilience(scope)
         except Exception as exc:  # a settings module may raise anything
-            # Only raised, it would tell the server that there is no lifespan, and it would start all the same; only told,
-            # a TestClient would wait for ever.
+            # Only raised, it would tell the server that there is no lifespan, and it would start all the same; only
+            # told, a TestClient would wait for ever.
             why = str(exc) if isinstance(exc, SettingsError) else traceback.format_exc()
             await receive()
             await send({"type": "lifespan.startup.failed", "message": f"resilient_http: {why}"})

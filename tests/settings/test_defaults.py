@@ -9,6 +9,8 @@ from resilient_http.settings.models import Settings
 from resilient_http.state.backoff import Backoff
 from resilient_http.state.circuit import CircuitRules
 
+FILE = __file__  # one that is there
+
 
 def test_the_defaults_of_an_upstream_are_those_of_the_design():
     upstream = Settings().defaults.model_dump()
