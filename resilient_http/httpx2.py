@@ -78,6 +78,8 @@ class Resilience(resilience.Resilience):
 
     if TYPE_CHECKING:
 
-        def client(self, **options: Any) -> Client: ...  # type: ignore[override]
+        def client(self, **options: Any) -> Client:  # type: ignore[override]
+            """As resilient_http.Resilience.client(), but an `httpx2.Client`."""
 
-        def async_client(self, **options: Any) -> AsyncClient: ...  # type: ignore[override]
+        def async_client(self, **options: Any) -> AsyncClient:  # type: ignore[override]
+            """As resilient_http.Resilience.async_client(), but an `httpx2.AsyncClient`."""
