@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from resilient_http.call import Attempt
 
 LATE = 0.1  # a timeout that fires this much late means that we stalled, not the endpoint
+LONGEST = 1e6  # seconds that a socket can be told to wait
 FRESH = 1.0  # a request that cannot be repeated takes a connection used this recently, or a new one
 
 
@@ -43,7 +44,7 @@ def clamp(timeout: float | None, now: float) -> float | None:
     """Seconds that an operation may wait: what is allowed, but no longer than what is left. 0.0 or less: nothing."""
     if isinstance(timeout, Allowance):
         timeout = min(float(timeout), timeout.attempt.expires - now)
-    return None if timeout == math.inf else timeout
+    return None if timeout is None or timeout == math.inf else min(timeout, LONGEST)
 
 
 class Watch:

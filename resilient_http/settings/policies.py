@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from resilient_http.semantics import IDEMPOTENT_METHODS, RETRYABLE_STATUSES
 from resilient_http.settings.validation import Model, mistake_at, not_bool
 
-Seconds = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=31_536_000, allow_inf_nan=False)]  # up to a year
+Seconds = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=604_800, allow_inf_nan=False)]  # up to a week
 Ratio = Annotated[float, BeforeValidator(not_bool), Field(ge=0, le=1, allow_inf_nan=False)]
 PositiveRatio = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=1, allow_inf_nan=False)]
 Rate = Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)]

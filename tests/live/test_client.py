@@ -330,3 +330,19 @@ def test_an_operator_switches_it_off_from_the_environment(fault_server, monkeypa
         assert client.get("http://payments/").status_code == 503
         assert resilience.status()["enabled"] is False
     assert len(server.requests) == 1
+
+
+def test_switched_off_the_users_timeout_is_httpx_own(fault_server):
+    server = fault_server(delay(5.0, answer(200)))
+    with Resilience({"enabled": False, **upstream(server.url)}) as resilience:
+        with resilience.client(timeout=0.2) as client, pytest.raises(httpx.ReadTimeout):
+            client.get("http://payments/")
+        assert resilience.client().timeout == httpx.Client().timeout
+
+
+def test_a_header_that_is_refused_is_not_quoted_in_the_journal(fault_server):
+    server = fault_server(answer(200))
+    client = Resilience(upstream(server.url)).client()
+    with client, pytest.raises(httpx.LocalProtocolError) as caught:
+        client.get("http://payments/", headers={"Authorization": "Bearer TOPSECRET\n"})
+    assert "TOPSECRET" not in str(caught.value.journal) + json.dumps(caught.value.journal.as_dict())

@@ -178,3 +178,50 @@ def test_thirty_two_threads_share_one_resilience(fault_server):
     assert results == ["ok"] * 640
     assert status["concurrency"]["in_flight"] == 0
     assert status["endpoints"][0]["in_flight"] == 0
+
+
+def test_a_pool_that_lost_its_connections_to_cancellation_is_renewed(fault_server):
+    server = fault_server(answer(200, "ok"))
+    caller = Caller("asyncio", "httpx")  # httpx2 loses none
+    resilience = caller.resilience(upstream(server.url, pool={"max_connections": 2}, circuit=None, retry=None))
+
+    async def body(client):
+        assert (await client.get("http://payments/")).status_code == 200
+        (endpoint,) = resilience.dispatcher.registry.named["payments"].endpoints.members
+        engine = resilience.async_port.engines.engine(endpoint)
+        (connection,) = engine._pool.connections
+        # What a cancellation at the wrong moment leaves: connections that no request owns, and that are not idle.
+        engine._pool._connections[:] = [engine._pool.create_connection(connection._origin) for _ in range(2)]
+        texts = [(await client.get("http://payments/")).text for _ in range(3)]
+        assert resilience.async_port.engines.engine(endpoint) is not engine
+        await connection.aclose()
+        return texts
+
+    assert caller.run(resilience, body) == ["ok"] * 3
+    assert server.connections == 2
+
+
+def test_over_http2_a_post_that_was_written_counts_as_sent(backend, nginx, tls, tmp_path):
+    certificate, key = tls.server_files(tmp_path, "localhost")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    nginx(
+        f"listen 127.0.0.1:{port} ssl http2; ssl_certificate {certificate}; ssl_certificate_key {key};"
+        "location / { return 503; }"
+    )
+    settings = upstream(f"https://localhost:{port}", http2=True, tls={"verify": str(tls.ca_file)}, circuit=None)
+    caller = Caller("asyncio", backend)
+    journals = []
+
+    async def body(client):
+        async def post():
+            response = await client.post("http://payments/", content=b"x")
+            journals.append(response.extensions["resilient_http"])
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(30):
+                tasks.start_soon(post)
+
+    caller.run(caller.resilience(settings), body)
+
+    assert [len(journal.attempts) for journal in journals] == [1] * 30

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 
+import anyio
 import pytest
 
 from resilient_http import deadline, detached
+from resilient_http.scope import current_scope
+from tests.live.callers import Caller
 from tests.live.servers import answer, delay, drip_body, drip_headers, hang
 
 LATE = 0.25
@@ -163,3 +166,64 @@ def test_the_pool_is_usable_after_cut_calls(caller, fault_server):
     assert caller.run(resilience, body) == ["ok"] * 5
     assert resilience.status()["upstreams"]["payments"]["concurrency"]["in_flight"] == 0
     assert resilience.status()["upstreams"]["payments"]["endpoints"][0]["in_flight"] == 0
+
+
+@pytest.mark.parametrize("total", [3.0, None])
+def test_a_response_that_is_set_aside_costs_no_more_than_there_is_to_spare(caller, fault_server, total):
+    server = fault_server(
+        lambda request: drip_body(0.05, status=503) if len(server.requests) == 1 else answer(200, "ok")
+    )
+    settings = upstream(server.url, timeout={"total": total}, retry={"backoff": {"throttled_base": 0.1}})
+
+    async def body(client):
+        started = time.monotonic()
+        _, content = await client.stream("GET", "http://payments/")
+        return content, time.monotonic() - started
+
+    content, took = caller.run(caller.resilience(settings), body)
+
+    assert content == b"ok"
+    assert took < 0.5 + 0.1 + 2 * LATE
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_a_body_streamed_over_a_transport_of_the_users_ends_at_the_deadline(loop, backend):
+    caller = Caller(loop, backend)
+
+    class Endless(caller.module.AsyncByteStream):
+        async def __aiter__(self):
+            while True:
+                await anyio.sleep(0.02)
+                yield b"x"
+
+        async def aclose(self):
+            pass
+
+    async def handler(_):
+        return caller.module.Response(200, stream=Endless())
+
+    async def body(client):
+        started = time.monotonic()
+        with deadline(0.3), pytest.raises(caller.errors.DeadlineExceeded):
+            await client.stream("GET", "http://api.example/")
+        return time.monotonic() - started
+
+    assert caller.run(caller.resilience(), body, transport=caller.module.MockTransport(handler)) < 0.3 + LATE
+
+
+def test_a_stream_that_the_callers_deadline_cuts_says_nothing_about_the_endpoint(caller, fault_server):
+    server = fault_server(drip_body(0.01))
+
+    async def body(client):
+        with deadline(0.3), pytest.raises(caller.errors.DeadlineExceeded) as caught:
+            await client.stream("GET", "http://payments/")
+        return caught.value.journal.attempts[0].outcome
+
+    assert caller.run(caller.resilience(upstream(server.url, timeout={"attempt": 0.1})), body) == "neutral"
+
+
+def test_a_deadline_is_for_one_block():
+    once = deadline(1.0)
+    with once, pytest.raises(RuntimeError, match="one with block each"), once:
+        pass
+    assert current_scope().deadline is None

@@ -224,3 +224,26 @@ def test_mocks_see_the_logical_url():
         client.get("http://payments/charges/42")
 
     assert seen == [("http://payments/charges/42", "10.0.0.1:8080")]
+
+
+def test_an_https_endpoint_by_its_ipv6_address_is_verified_by_it(caller, fault_server, tls):
+    server = fault_server(echo(), host="::1", tls=tls.server_context("::1"))
+    settings = upstream(f"https://[::1]:{server.port}", tls={"verify": str(tls.ca_file)})
+
+    async def body(client):
+        return await client.get("http://payments/")
+
+    assert caller.run(caller.resilience(settings), body).status_code == 200
+
+
+def test_a_location_that_is_no_url_costs_no_permit(caller, fault_server):
+    server = fault_server(redirect("http://xn--a/"))
+    resilience = caller.resilience(upstream(server.url))
+
+    async def body(client):
+        with pytest.raises((ValueError, caller.module.HTTPError)):
+            await client.get("http://payments/", follow_redirects=True)
+
+    caller.run(resilience, body)
+
+    assert resilience.status()["upstreams"]["payments"]["concurrency"]["in_flight"] == 0

@@ -1,6 +1,8 @@
-"""State under real threads: 32 of them at one circuit, limit, budget or endpoints, switching as often as Python can.
+"""State under real threads: 32 of them at one circuit, limit, budget or endpoints.
 
-The one file of this folder with real threads; none of its tests waits for longer than the calls that it makes.
+The one file of this folder with real threads; none of its tests waits for longer than the calls that it makes. CPython
+hardly ever switches threads in the middle of a short method, so a missing lock would go unseen for years. Here each
+thread gives way at random between any two instructions of the state machines, and what can go wrong does.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pybreaker
 import pytest
@@ -24,13 +28,14 @@ from tests.state.circuits import circuit_of, feed, probe
 THREADS = 32
 
 
-@pytest.fixture(autouse=True)
-def _restless() -> Iterator[None]:
-    """Threads take turns far more often than usual, so that what can go wrong does."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(usual)
+def giving_way(frame: FrameType, event: str, arg: object) -> Any:
+    """A trace function: between any two instructions of the state machines, one time in ten another thread runs."""
+    if "/resilient_http/state/" not in frame.f_code.co_filename:
+        return None
+    frame.f_trace_opcodes = True
+    if event == "opcode" and random.random() < 0.1:
+        time.sleep(0)
+    return giving_way
 
 
 def in_threads(work: Callable[[int], object], threads: int = THREADS) -> float:
@@ -40,10 +45,13 @@ def in_threads(work: Callable[[int], object], threads: int = THREADS) -> float:
 
     def run(number: int) -> None:
         together.wait()
+        sys.settrace(giving_way)
         try:
             work(number)
         except BaseException as exc:  # noqa: BLE001 - raised again in the thread of the test
             errors.append(exc)
+        finally:
+            sys.settrace(None)
 
     running = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
     for thread in running:
@@ -101,7 +109,7 @@ def test_never_more_probes_than_allowed(probes):
 
     def caller(number: int) -> None:
         rng = random.Random(number)
-        for _ in range(200):
+        for _ in range(30):
             permit = circuit.acquire(0.0)
             if permit is None:
                 continue
@@ -110,7 +118,7 @@ def test_never_more_probes_than_allowed(probes):
             circuit.record(permit, rng.choice([Outcome.SUCCESS, Outcome.NEUTRAL]), 0.0)
 
     in_threads(caller)
-    assert peak.entered > THREADS
+    assert peak.entered >= 8
     assert peak.most <= probes
     assert circuit.current_state == "half-open"
     # No lease was lost on the way.
@@ -118,7 +126,7 @@ def test_never_more_probes_than_allowed(probes):
 
 
 def test_one_of_32_callers_gets_the_first_probe():
-    for _ in range(30):
+    for _ in range(8):
         circuit = circuit_of()
         feed(circuit, "F" * 5)
         admitted = []
@@ -149,7 +157,7 @@ def test_anything_at_once_breaks_nothing_and_is_told_in_order():
 
     def caller(number: int) -> None:
         rng = random.Random(number)
-        for _ in range(150):
+        for _ in range(30):
             now = instant[0] = instant[0] + 0.0001
             permit = circuit.acquire(now)
             if permit is not None:
@@ -158,7 +166,7 @@ def test_anything_at_once_breaks_nothing_and_is_told_in_order():
                 rng.choice([circuit.open, circuit.half_open, circuit.close])()
 
     in_threads(caller)
-    assert len(changes) > 50
+    assert len(changes) > 10
     assert [old for old, _ in changes[1:]] == [new for _, new in changes[:-1]]
     assert told
     assert failures
@@ -191,7 +199,7 @@ def test_never_more_permits_than_the_limit_and_none_is_lost():
 
     def caller(number: int) -> None:
         rng = random.Random(number)
-        for _ in range(100):
+        for _ in range(30):
             if not limit.admit():
                 granted = threading.Event()
                 ticket = limit.join_queue(granted.set)
@@ -206,7 +214,7 @@ def test_never_more_permits_than_the_limit_and_none_is_lost():
             limit.release()
 
     in_threads(caller)
-    assert peak.entered > THREADS
+    assert peak.entered >= 8
     assert peak.most <= 5
     assert (limit.in_flight, limit.waiting) == (0, 0)
 
@@ -261,35 +269,34 @@ def test_no_deposit_and_no_refund_is_lost():
         pass
 
     def caller(number: int) -> None:
-        for _ in range(100):
+        for _ in range(20):
             budget.deposit(10.0)
 
     in_threads(caller)
-    assert budget.tokens(10.0) == THREADS * 50
+    assert budget.tokens(10.0) == THREADS * 10
 
     def unlucky(number: int) -> None:
-        for _ in range(50):
+        for _ in range(5):
             if budget.withdraw(10.0):
                 budget.refund()
 
     in_threads(unlucky)
-    assert budget.tokens(10.0) == THREADS * 50
+    assert budget.tokens(10.0) == THREADS * 10
 
 
 # Endpoints and latency
 
 
 def test_nothing_stays_in_flight_at_any_endpoint():
-    members = [Endpoint("http", f"n{i}", 80, circuit=circuit_of(open_for=0.01, max_open_for=0.01)) for i in range(3)]
-    endpoints, peak, refused = Endpoints(members), [0], []
+    members = [Endpoint("http", f"n{i}", 80, circuit=circuit_of(open_for=0.003, max_open_for=0.003)) for i in range(3)]
+    endpoints, peak = Endpoints(members), [0]
 
     def caller(number: int) -> None:
         rng = random.Random(number)
-        for i in range(150):
+        for i in range(15):
             now = i * 0.001
             choice = endpoints.choose(now, rng)
             if choice is None:
-                refused.append(number)
                 continue
             member, permit = choice
             peak[0] = max(peak[0], member.in_flight)
@@ -301,19 +308,28 @@ def test_nothing_stays_in_flight_at_any_endpoint():
 
     in_threads(caller)
     assert peak[0] > 1
-    assert refused
     assert [member.in_flight for member in members] == [0, 0, 0]
+
+
+def test_no_attempt_that_was_cut_short_is_lost_in_the_count():
+    endpoint, neutral = Endpoint("http", "n1", 80, circuit=circuit_of()), []
+
+    def caller(_: int) -> None:
+        neutral.append(sum(endpoint.judge_cut(0.3, 3.0) is Outcome.NEUTRAL for _ in range(10)))
+
+    in_threads(caller)
+    assert sum(neutral) == 9
 
 
 def test_no_duration_is_lost_and_quantiles_can_be_asked_meanwhile():
     latency = Latency()
 
     def caller(number: int) -> None:
-        for _ in range(25):
+        for _ in range(10):
             latency.record(0.01 if number % 4 else 1.0)
             latency.quantile(0.5)
 
     in_threads(caller)
-    # 800 durations, a quarter of them long: were more than a handful lost, these would tip.
+    # 320 durations, a quarter of them long: were more than a handful lost, these would tip.
     assert latency.quantile(0.749) == pytest.approx(0.01, rel=0.1)
     assert latency.quantile(0.751) == pytest.approx(1.0, rel=0.1)
