@@ -93,10 +93,19 @@ class Dispatcher:
         return call if owner is not None and call is not None and call.owner is owner and not call.closed else None
 
     async def hop(self, call: Call, request: Any) -> Any:
-        """One pass of the call: request in, response out."""
-        upstream = self.registry.find(request.url)
-        self._enter(call, upstream, request)
-        response = await upstream.pipeline(call)
+        """One pass of the call: request in, response out. Exceptions of ours are the backend's too."""
+        try:
+            upstream = self.registry.find(request.url)
+            self._enter(call, upstream, request)
+            response = await upstream.pipeline(call)
+        except ResilienceError as exc:
+            error = self.backend.dress(exc)
+            try:
+                if error is not exc:
+                    raise error from exc.__cause__
+                raise
+            finally:
+                del error  # else it, its traceback and this frame would hold each other
         response.extensions["resilient_http"] = call.journal
         if not call.replayable:
             call.spent = request.stream
@@ -174,10 +183,10 @@ class SyncTransport:
         dispatcher = self._host.dispatcher
         call = dispatcher.joined(self._owner)
         if call is not None:
-            return _driven(dispatcher, call, request)
+            return drive(dispatcher.hop(call, request))
         call = dispatcher.open(self.port, request.method, streamed=True)
         try:
-            response = _driven(dispatcher, call, request)
+            response = drive(dispatcher.hop(call, request))
         except BaseException as exc:
             dispatcher.close(call, None, exc)
             raise
@@ -223,10 +232,10 @@ class AsyncTransport:
         dispatcher = self._host.dispatcher
         call = dispatcher.joined(self._owner)
         if call is not None:
-            return await _awaited(dispatcher, call, request)
+            return await dispatcher.hop(call, request)
         call = dispatcher.open(self.port, request.method, streamed=True)
         try:
-            response = await _awaited(dispatcher, call, request)
+            response = await dispatcher.hop(call, request)
         except BaseException as exc:
             dispatcher.close(call, None, exc)
             raise
@@ -265,29 +274,3 @@ class AsyncResilientTransport(AsyncTransport, httpx.AsyncBaseTransport):
 
     Get one from `Resilience.async_transport()`. It serves any number of event loops.
     """
-
-
-def _driven(dispatcher: Dispatcher, call: Call, request: Any) -> Any:
-    try:
-        return drive(dispatcher.hop(call, request))
-    except ResilienceError as exc:
-        error = dispatcher.backend.dress(exc)
-        try:
-            if error is not exc:
-                raise error from exc.__cause__
-            raise
-        finally:
-            del error  # else it, its traceback and this frame would hold each other
-
-
-async def _awaited(dispatcher: Dispatcher, call: Call, request: Any) -> Any:
-    try:
-        return await dispatcher.hop(call, request)
-    except ResilienceError as exc:
-        error = dispatcher.backend.dress(exc)
-        try:
-            if error is not exc:
-                raise error from exc.__cause__
-            raise
-        finally:
-            del error  # else it, its traceback and this frame would hold each other

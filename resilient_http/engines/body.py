@@ -96,14 +96,14 @@ class _AsyncBody(_Body):
 
         while True:
             left = self._attempt.expires - self._now()
-            try:
-                more = await (chunk() if left == math.inf else within(max(0.0, left), chunk()))
-            except TimeoutError as exc:
-                message = "the deadline has passed"
-                raise self._backend.module.ReadTimeout(message) from exc
+            more = await (chunk() if left == math.inf else within(max(0.0, left), chunk(), self._late))
             if more is None:
                 return
             yield more
+
+    def _late(self) -> Exception:
+        late: Exception = self._backend.module.ReadTimeout("the deadline has passed")
+        return late
 
     async def aclose(self) -> None:
         try:

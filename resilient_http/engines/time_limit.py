@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 import anyio
@@ -11,28 +11,36 @@ import anyio
 T = TypeVar("T")
 
 
-async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """Await `work` for at most so long; then it is cancelled.
+async def within(seconds: float, work: Coroutine[Any, Any, T], late: Callable[[], Exception] = TimeoutError) -> T:
+    """Await `work` for at most so long; then it is cancelled, and what `late` makes is raised.
 
     On asyncio, work that never suspends, as a mock's, sets no timer.
-
-    Raises:
-        TimeoutError: The time was up.
     """
     try:
         asyncio.get_running_loop()
-    except RuntimeError:  # trio
-        with anyio.fail_after(seconds):
-            return await work
+    except RuntimeError:
+        return await _within_on_trio(seconds, work, late)
     result: T
     try:
         waiting = work.send(None)
     except StopIteration as stop:
         result = stop.value
         return result
-    async with asyncio.timeout(seconds):
-        result = await _Begun(work, waiting)
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            result = await _Begun(work, waiting)
+    except TimeoutError as exc:
+        if limit.expired():
+            raise late() from exc
+        raise  # the work's own
     return result
+
+
+async def _within_on_trio(seconds: float, work: Coroutine[Any, Any, T], late: Callable[[], Exception]) -> T:
+    with anyio.move_on_after(seconds):
+        return await work
+    raise late()
 
 
 class _Begun:

@@ -7,12 +7,12 @@ import math
 import random
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
 
-from resilient_http.call import EARLY, Admission, Attempt
+from resilient_http.call import Admission, Attempt
 from resilient_http.engines.backend import Backend
 from resilient_http.engines.body import KEPT, async_body, in_memory
 from resilient_http.engines.exchange import failed, received, request_for
@@ -120,18 +120,15 @@ class AsyncPort:
             engines.replace(endpoint, engine)
             return await self._exchange(engines.engine(endpoint), request, attempt)
 
-    async def _cut_off(self, engine: Any, request: Any, attempt: Attempt) -> Any:
+    def _cut_off(self, engine: Any, request: Any, attempt: Attempt) -> Coroutine[Any, Any, Any]:
         """Through what waits where we cannot clamp it: cancelled from outside when time is up."""
         left = attempt.expires - self.now()
-        if left == math.inf:
-            return await self._exchange(engine, request, attempt)
-        try:
-            return await within(left, self._exchange(engine, request, attempt))
-        except TimeoutError as exc:
-            if self.now() < attempt.expires - EARLY:
-                raise  # the engine's own
-            message = f"no answer within {left:.3g} s"
-            raise self._backend.module.ReadTimeout(message) from exc
+        work = self._exchange(engine, request, attempt)
+        return work if left == math.inf else within(left, work, self._late)
+
+    def _late(self) -> Exception:
+        late: Exception = self._backend.module.ReadTimeout("no answer before the time was up")
+        return late
 
     async def set_aside(self, reply: Any, within: float) -> bool:
         """Read the rest of a streamed response, if it is small and comes in time, and give its connection back."""
