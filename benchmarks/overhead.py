@@ -166,7 +166,7 @@ async def run_async(call: Async, calls: int) -> float:
     return time.process_time() - started
 
 
-def print_table(kind: str, times: dict[str, list[float]]) -> None:
+def print_table(kind: str, times: dict[str, list[float]], goal: float | None = None) -> None:
     print(f"{kind:<45}{'µs per call':>12}{'added':>9}{'ratio':>8}")
     bare = times[BARE]
     for name, own in times.items():
@@ -175,9 +175,9 @@ def print_table(kind: str, times: dict[str, list[float]]) -> None:
         added = statistics.median(mine - theirs for mine, theirs in pairs)
         ratio = statistics.median(mine / theirs for mine, theirs in pairs)
         print(f"{name:<45}{statistics.median(own):>12.1f}{added:>+9.1f}{ratio:>8.2f}")
-        if name == OURS:
-            verdict = f"at most {GOAL:g} µs added: {'kept' if added <= GOAL else 'MISSED'}"
-    print(f"{verdict}\n")
+        if name == OURS and goal is not None:
+            verdict = f"at most {goal:g} µs added: {'kept' if added <= goal else 'MISSED'}"
+    print(f"{verdict if goal is not None else 'no goal: httpx itself is in it'}\n")
 
 
 def print_machine() -> None:
@@ -245,8 +245,9 @@ def main() -> None:
             print_profile("async (asyncio)", run_in_loop, in_loop, calls)
             return
         print(f"medians of {options.rounds} interleaved rounds of {options.calls} calls\n")
-        print_table("over the bare engine, sync", measure(run_sync, engines, options.rounds, options.calls))
-        print_table("over the bare engine, async", measure(run_in_loop, engines_in_loop, options.rounds, options.calls))
+        print_table("over the bare engine, sync", measure(run_sync, engines, options.rounds, options.calls), GOAL)
+        asynchronous = measure(run_in_loop, engines_in_loop, options.rounds, options.calls)
+        print_table("over the bare engine, async", asynchronous, GOAL)
         print_table("over client.get, sync", measure(run_sync, sync, options.rounds, options.calls))
         print_table("over client.get, async", measure(run_in_loop, in_loop, options.rounds, options.calls))
 

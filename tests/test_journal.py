@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+from types import SimpleNamespace
 
 import pytest
 
-from resilient_http.journal import Journal, describe
+from resilient_http.journal import Journal, describe, journal_of
 from resilient_http.state.outcome import Fault, Outcome
 
 
@@ -138,3 +139,16 @@ def test_it_can_be_read_in_a_debugger():
 )
 def test_an_exception_is_one_line(error, line):
     assert describe(error) == line
+
+
+def test_it_is_found_on_a_response_on_an_exception_and_on_one_that_leads_to_its_response():
+    journal = told()
+    response = SimpleNamespace(extensions={"resilient_http": journal})
+    error, bad_status = LookupError("refused"), LookupError("503")
+    error.journal, bad_status.response = journal, response
+    assert journal_of(response) is journal_of(error) is journal_of(bad_status) is journal
+
+
+@pytest.mark.parametrize("outcome", [None, LookupError("foreign"), SimpleNamespace(extensions={})])
+def test_what_has_none_has_none(outcome):
+    assert journal_of(outcome) is None

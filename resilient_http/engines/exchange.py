@@ -58,6 +58,8 @@ def received(attempt: Attempt, response: Any) -> None:
     """The headers have come."""
     attempt.answer(response.status_code)
     stream = response.extensions.get("network_stream")
+    if stream is None:
+        return
     watch = getattr(stream, "watch", None)
     if watch is not None:
         seconds = keep_alive(response.headers.get("keep-alive", ""))

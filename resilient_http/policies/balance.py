@@ -46,7 +46,8 @@ class BalancePolicy:
 
     def _settle(self, attempt: Attempt, now: float) -> None:
         endpoint, took = attempt.chosen, now - attempt.started
-        outcome = judge(attempt, endpoint, took)
+        whole = attempt.fault is None and attempt.status is not None
+        outcome = judge_status(attempt.status or 0) if whole else judge(attempt, endpoint, took)
         attempt.entry.outcome = outcome
         answered = took if attempt.fault is None and attempt.status is not None else None
         if attempt.stalled and self._hub.listeners:

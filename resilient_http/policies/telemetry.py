@@ -33,9 +33,11 @@ class TelemetryPolicy:
 
     async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
         """Begin the attempt's span and have its end told."""
-        token = self._tracer.begin_attempt(attempt)
         if self._hub.listeners:
             attempt.at_end(self._tell)
+        call = attempt.call
+        traced = call.span is not None or call.headers
+        token = self._tracer.begin_attempt(attempt) if traced else None
         if token is None:
             return await proceed(attempt)
         try:

@@ -27,7 +27,10 @@ class Tracer:
         self.log.append(("leave", token))
 
 
-def run(tracer, *, log=None, listeners=(), answer=None):
+TRACED = (("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
+
+
+def run(tracer, *, log=None, listeners=(), answer=None, headers=TRACED):
     log = [] if log is None else log
 
     def respond(attempt, now):
@@ -36,6 +39,7 @@ def run(tracer, *, log=None, listeners=(), answer=None):
 
     port = SimulatedPort(respond)
     call = Call(port, "GET", started=0.0)
+    call.headers = headers
     call.enter("payments", None, "GET", repeatable=True, replayable=True)
     attempt = Attempt(call, 0.0)
     attempt.entry.endpoint = "http://n1"
@@ -57,6 +61,12 @@ def test_the_trace_is_put_into_the_attempt_before_it_is_sent():
     log = []
     run(Tracer(log), log=log)
     assert log == ["begin", "send"]
+
+
+def test_without_a_trace_the_tracer_is_not_asked():
+    log = []
+    run(Tracer(log), log=log, headers=())
+    assert log == ["send"]
 
 
 def test_what_the_tracer_changed_for_the_attempt_is_changed_back():
