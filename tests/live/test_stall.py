@@ -47,15 +47,21 @@ def test_a_timeout_that_a_blocked_event_loop_fires_late_is_neutral_and_told(loop
 def test_a_timeout_in_time_counts_as_a_failure(caller, fault_server):
     server = fault_server(hang())
     events = []
-    resilience = caller.resilience(upstream(server.url, timeout={"read": 0.1}), listeners=[events.append])
+    settings = upstream(server.url, timeout={"read": 0.1}, circuit=None)
+    resilience = caller.resilience(settings, listeners=[events.append])
 
     async def body(client):
-        with pytest.raises(caller.module.ReadTimeout) as caught:
-            await client.get("http://payments/")
-        return caught.value.journal.attempts[0].outcome
+        outcomes = []
+        for _ in range(5):  # the machine that runs the tests may itself stall now and then, and is told so
+            with pytest.raises(caller.module.ReadTimeout) as caught:
+                await client.get("http://payments/")
+            outcomes.append(caught.value.journal.attempts[0].outcome)
+        return outcomes
 
-    assert caller.run(resilience, body) == "unanswered"
-    assert not any(isinstance(event, Stalled) for event in events)
+    outcomes = caller.run(resilience, body)
+
+    assert "unanswered" in outcomes
+    assert outcomes.count("neutral") == sum(isinstance(event, Stalled) for event in events)
 
 
 def test_a_lack_of_file_descriptors_is_neutral_and_told(fault_server):
