@@ -1,5 +1,6 @@
 """An outbound HTTP client for web services that cannot take the service down."""
 
+from resilient_http.answers import Answer, answer_to
 from resilient_http.client import AsyncClient, Client
 from resilient_http.errors import (
     Cancelled,
@@ -14,16 +15,19 @@ from resilient_http.errors import (
     SettingsError,
     SettingsMistake,
 )
-from resilient_http.inbound import inbound_scope
+from resilient_http.inbound import Arrival
 from resilient_http.journal import Journal, journal_of
 from resilient_http.resilience import Resilience
-from resilient_http.scope import Scope, deadline, detached, enter_scope
+from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope
 from resilient_http.settings.models import Settings
 from resilient_http.transport import AsyncResilientTransport, ResilientTransport
 
 __all__ = [
+    "Answer",
+    "Arrival",
     "AsyncClient",
     "AsyncResilientTransport",
+    "Cancellation",
     "Cancelled",
     "CircuitOpen",
     "Client",
@@ -41,9 +45,9 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SettingsMistake",
+    "answer_to",
     "deadline",
     "detached",
     "enter_scope",
-    "inbound_scope",
     "journal_of",
 ]

@@ -12,19 +12,20 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from resilient_http.errors import DeadlineExceeded, Refused
+from resilient_http.errors import Cancelled, DeadlineExceeded, Refused
 from resilient_http.journal import Journal, describe
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.outcome import Fault, Outcome
 
 if TYPE_CHECKING:
+    from resilient_http.scope import Cancellation
     from resilient_http.state.circuit import Permit
     from resilient_http.state.endpoints import Endpoint
 
 
 EARLY = 0.005  # a wait that the deadline clamped may end this much before it
 
-Admission = Literal["granted", "queue full", "too late"]
+Admission = Literal["granted", "queue full", "too late", "cancelled"]
 
 
 class Reply(Protocol):
@@ -49,11 +50,13 @@ class Port(Protocol):
     def wall_now(self) -> float:
         """Wall-clock seconds since the epoch."""
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
+    async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
+        """Wait, or until the cancellation is requested."""
 
-    async def acquire(self, limit: ConcurrencyLimit, wait: float) -> Admission:
-        """Queue for a permit for at most `wait` seconds."""
+    async def acquire(
+        self, limit: ConcurrencyLimit, wait: float, cancellation: Cancellation | None = None
+    ) -> Admission:
+        """Queue for a permit for at most `wait` seconds, or until the cancellation is requested."""
 
     async def send(self, attempt: Attempt) -> Any:
         """Send the attempt to its endpoint. Sets `attempt.fault` when it raises."""
@@ -82,6 +85,7 @@ class Call:
         request: The current hop's request, opaque to the policies.
         repeatable: Whether sending twice has the effect of sending once.
         replayable: Whether the body can be sent twice.
+        cancellation: Whether its inbound caller is still there, or None where nobody can tell.
         spent: The body of the last hop, when it was sent and cannot be sent again.
         tried: Endpoints that the current hop has been sent to.
     """
@@ -97,6 +101,7 @@ class Call:
     tried: tuple[Endpoint, ...] = ()
     span: Any = None
     spent: Any = None
+    cancellation: Cancellation | None = None
     closed = False
 
     def __init__(
@@ -115,13 +120,29 @@ class Call:
             self.expires = expires
             self.budget = self.journal.budget = budget
 
+    @property
+    def gone(self) -> bool:
+        """Whether the inbound caller has gone away."""
+        return self.cancellation is not None and self.cancellation.requested
+
     def exceeded(self) -> DeadlineExceeded:
-        """The error for this call when its deadline has passed."""
-        last = self.journal.last
-        where = f"in attempt {last.number} at {last.endpoint}" if last and last.endpoint else "before anything was sent"
-        took = self.port.now() - self.started
-        message = f"{self.upstream}: the deadline of {self.budget:.3g} s passed after {took:.3f} s, {where}"
+        """The error for this call when its deadline has passed, or leaves no time for what is still to be done."""
+        now = self.port.now()
+        verb = "passed" if self.overdue(now) else "leaves no time for an attempt"
+        took = now - self.started
+        message = (
+            f"{self.upstream or self.method}: the deadline of {self.budget:.3g} s {verb} after {took:.3f} s"
+            f"{self.journal.account(took)}"
+        )
         error = DeadlineExceeded(message, upstream=self.upstream, budget=self.budget)
+        error.journal = self.journal
+        return error
+
+    def cancelled(self) -> Cancelled:
+        """The error for this call when its inbound caller has gone away."""
+        took = self.port.now() - self.started
+        message = f"{self.upstream or self.method}: the inbound caller went away after {took:.3f} s"
+        error = Cancelled(f"{message}{self.journal.account(took)}", upstream=self.upstream)
         error.journal = self.journal
         return error
 
@@ -150,6 +171,7 @@ class Attempt:
         trace: An httpcore trace callback of this attempt's, or None.
         sent: Whether any byte of the request was handed to the network.
         stalled: Why this process itself was late or out of resources, or "".
+        excused: Whether the answer says that it is not the endpoint that is down, but a dependency of its.
         streaming: Whether the body is still to be read by the user; then the body ends the attempt.
     """
 
@@ -164,6 +186,7 @@ class Attempt:
     sent = False
     stalled = ""
     streaming = False
+    excused = False
     status: int | None = None
     error: BaseException | None = None
     fault: Fault | None = None

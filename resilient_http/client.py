@@ -7,6 +7,7 @@ the body will be streamed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -92,7 +93,11 @@ class AsyncCalls(_Async):
             call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
             token = current_call.set(call)
             try:
-                response = await super().send(request, stream=stream, **options)
+                foreign = self._runs_code_of_the_users(options.get("auth", self.auth))
+                if foreign:
+                    dispatcher.bound_early(call, request.url)
+                sending = super().send(request, stream=stream, **options)
+                response = await port.guarded(call, sending, foreign=foreign)
             except BaseException as exc:
                 dispatcher.close(call, None, exc)
                 raise
@@ -100,6 +105,12 @@ class AsyncCalls(_Async):
                 current_call.reset(token)
             dispatcher.close(call, response.status_code)
             return response
+
+        def _runs_code_of_the_users(self, auth: Any) -> bool:
+            """Whether an auth flow or a hook takes part, which may wait for something else than our transport."""
+            kind = type(self.auth if type(auth).__name__ == "UseClientDefault" else auth)
+            own = kind not in (NoneType, tuple) and kind.__module__.partition(".")[0] not in ("httpx", "httpx2")
+            return own or any(self.event_hooks.values())
 
 
 class Client(SyncCalls, httpx.Client):

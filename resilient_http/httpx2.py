@@ -12,17 +12,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from resilient_http import resilience
+from resilient_http.answers import Answer, answer_to
 from resilient_http.engines.backend import load_backend
 from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError, SettingsMistake
-from resilient_http.inbound import inbound_scope
+from resilient_http.inbound import Arrival
 from resilient_http.journal import Journal, journal_of
 from resilient_http.over_httpx2 import AsyncClient, AsyncResilientTransport, Client, ResilientTransport
-from resilient_http.scope import Scope, deadline, detached, enter_scope
+from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope
 from resilient_http.settings.models import Settings
 
 __all__ = [
+    "Answer",
+    "Arrival",
     "AsyncClient",
     "AsyncResilientTransport",
+    "Cancellation",
     "Cancelled",
     "CircuitOpen",
     "Client",
@@ -40,10 +44,10 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SettingsMistake",
+    "answer_to",
     "deadline",
     "detached",
     "enter_scope",
-    "inbound_scope",
     "journal_of",
 ]
 

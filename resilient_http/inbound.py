@@ -1,55 +1,179 @@
-"""Inbound: what the headers of an inbound request say becomes the scope of its outbound calls.
+"""Inbound: what an inbound request says about time and trace becomes the scope of its outbound calls.
 
 Laws
-    1. The deadline is the smallest of `inbound.timeout` and what the deadline headers say, less the reserve.
-    2. A header only shortens. One that is malformed, negative or 0 says nothing.
-    3. Trace headers are passed on when they are well formed. A tracestate means nothing without its traceparent.
+    1. The budget is the route's own timeout, else `inbound.timeout`.
+    2. A deadline header shortens it for anybody, and lengthens it, up to `inbound.max`, only from a trusted peer.
+    3. What the request has spent in a queue before us is taken off, when a trusted peer says so; then the reserve.
+    4. A value that is malformed, negative or absurd says nothing. It is counted, and is never an error.
+    5. Trace headers are passed on when they are well formed. A tracestate means nothing without its traceparent.
 """
 
 from __future__ import annotations
 
+import functools
+import ipaddress
+import math
 import re
+import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
-from resilient_http.scope import Deadline, Scope
-from resilient_http.semantics import TRACE_HEADERS
+from resilient_http.errors import DeadlineExceeded
+from resilient_http.scope import Cancellation, Deadline, Scope
+from resilient_http.semantics import TRACE_HEADERS, read_timeout, request_start
 from resilient_http.settings.models import InboundSettings
 
 RESERVED_SHARE = 0.2  # of the budget, at most: a short deadline is not eaten up by the reserve
+AHEAD = 1.0  # seconds that a trusted peer's clock may be ahead of ours
+BEHIND = 3600.0  # a request that seems to be older has come from a wrong clock
 
 # Versions after 00 may append fields. Source: W3C Trace Context, section 3.2.
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
 
+Header = Callable[[str], str | None]
+"""Gives the value of a header of the request by its lower-case name, or None; repeated ones comma-joined."""
 
-def inbound_scope(settings: InboundSettings | None, header: Callable[[str], str | None], *, now: float) -> Scope:
-    """The scope of an inbound request, for frameworks: enter it with enter_scope(), and bind clients to it.
+
+class Arrival:
+    """An inbound request, as its outbound calls see it. For frameworks: enter its scope, and bind clients to it.
+
+    Attributes:
+        scope: The scope of its outbound calls.
+        started: Monotonic seconds at which it came.
+        queued: Seconds that it had waited before, as a trusted peer says.
+    """
+
+    __slots__ = ("_asked", "_budget", "_deadline", "_settings", "_trusted", "queued", "scope", "started")
+
+    def __init__(
+        self, settings: InboundSettings, scope: Scope, deadline: Deadline, started: float, asked: float | None,
+        queued: float, *, trusted: bool,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._deadline = deadline
+        self._asked = asked
+        self._trusted = trusted
+        self.scope = scope
+        self.started = started
+        self.queued = queued
+        self._budget = math.inf
+        self.allow(settings.timeout)
+
+    def allow(self, seconds: float | None) -> None:
+        """Give the request a budget of its route's own in place of the one it has; None for no limit of ours."""
+        own = math.inf if seconds is None else seconds
+        if self._asked is not None:
+            own = min(self._asked, max(own, self._settings.max) if self._trusted else own)
+        self._budget = own
+        left = max(0.0, own - self.queued)
+        if left < math.inf:
+            left -= min(self._settings.reserve, left * RESERVED_SHARE)
+        self._deadline.expires = self.started + left
+        self._deadline.budget = left
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there is nothing left of its budget, so that it is not worth beginning."""
+        return time.monotonic() >= self._deadline.expires
+
+    def exceeded(self) -> DeadlineExceeded:
+        """The error for a request that has nothing left."""
+        waited = f", {self.queued:.3g} s of which it had waited in a queue" if self.queued else ""
+        message = f"the inbound request has nothing left of its budget of {self._budget:.3g} s{waited}"
+        return DeadlineExceeded(message, budget=self._budget)
+
+    def answered(self) -> None:
+        """The response has ended: what still runs for the request is background work, which nothing cuts."""
+        self._deadline.lift()
+        if self.scope.cancellation is not None:
+            self.scope.cancellation.lift()
+
+
+class Inbound:
+    """Reads inbound requests, for frameworks. Thread-safe.
 
     Args:
-        settings: `settings.inbound`. None for what outlives a request, as a WebSocket: then there is no deadline.
-        header: Gives the value of a header of the request by its lower-case name, or None; repeated ones comma-joined.
-        now: Monotonic seconds at which the request came.
+        settings: `settings.inbound`.
     """
-    deadline = None if settings is None else _deadline(settings, header, now)
-    return Scope(deadline, tuple(_trace(header)))
+
+    def __init__(self, settings: InboundSettings) -> None:
+        self.settings = settings
+        self._networks = tuple(
+            ipaddress.ip_network(peer, strict=False) for peer in settings.trusted_peers if peer != "unix"
+        )
+        self._trusts_unix = "unix" in settings.trusted_peers
+        self._ignored: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self.trusts = functools.lru_cache(1024)(self._trusts)
+
+    def arrive(self, header: Header, peer: str | None, *, cancellation: Cancellation | None = None) -> Arrival:
+        """An inbound request that comes now.
+
+        Args:
+            header: Gives its headers.
+            peer: IP address of who is connected to us; None or "" over a Unix socket.
+            cancellation: Tells whether its caller goes away.
+        """
+        started = time.monotonic()
+        trusted = bool(self.settings.trusted_peers) and self.trusts(peer)
+        queued = self._queued(header) if trusted else 0.0
+        deadline = Deadline(math.inf, math.inf)
+        scope = Scope(deadline, tuple(_trace(header)), cancellation=cancellation)
+        return Arrival(self.settings, scope, deadline, started, self._asked(header), queued, trusted=trusted)
+
+    def connect(self, header: Header) -> Scope:
+        """The scope of what outlives a request, as a WebSocket: without a deadline."""
+        return Scope(headers=tuple(_trace(header)))
+
+    def status(self) -> dict[str, dict[str, int]]:
+        """JSON-able: how often each header was ignored because of what it said."""
+        with self._lock:
+            return {"ignored": dict(self._ignored)}
+
+    def _asked(self, header: Header) -> float | None:
+        """The smallest of what the deadline headers say, in seconds."""
+        smallest = None
+        for known in self.settings.deadline_headers:
+            value = header(known.name)
+            if value is None:
+                continue
+            seconds = read_timeout(value, known.unit)
+            if seconds is None:
+                self._ignore(known.name)
+            elif seconds > 0 or known.unit == "grpc":  # elsewhere 0 means, as to Envoy, that there is no timeout
+                smallest = seconds if smallest is None else min(smallest, seconds)
+        return smallest
+
+    def _queued(self, header: Header) -> float:
+        """Seconds since the request reached the first proxy."""
+        name = self.settings.queue_header
+        value = None if name is None else header(name)
+        if name is None or value is None:
+            return 0.0
+        start = request_start(value)
+        waited = math.nan if start is None else time.time() - start
+        if not -AHEAD <= waited <= BEHIND:
+            self._ignore(name)
+            return 0.0
+        return max(0.0, waited)
+
+    def _ignore(self, name: str) -> None:
+        with self._lock:
+            self._ignored[name] += 1
+
+    def _trusts(self, peer: str | None) -> bool:
+        if not peer:
+            return self._trusts_unix
+        try:
+            address = ipaddress.ip_address(peer.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in self._networks)
 
 
-def _deadline(settings: InboundSettings, header: Callable[[str], str | None], now: float) -> Deadline | None:
-    asked = [seconds for name in settings.deadline_headers if (seconds := _seconds(header(name.lower())))]
-    budget = min([*asked, *([] if settings.timeout is None else [settings.timeout])], default=None)
-    if budget is None:
-        return None
-    return Deadline.after(budget - min(settings.reserve, budget * RESERVED_SHARE), now=now)
-
-
-def _seconds(value: str | None) -> float | None:
-    """What a deadline header says, in milliseconds. None, or to Envoy 0, for no timeout."""
-    text = "" if value is None else value.strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        return None
-    return int(text) / 1000
-
-
-def _trace(header: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:
+def _trace(header: Header) -> Iterator[tuple[str, str]]:
     parent = header("traceparent")
     traced = parent is not None and TRACEPARENT.fullmatch(parent) is not None
     for name in TRACE_HEADERS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from resilient_http.state.outcome import Fault
@@ -52,6 +53,45 @@ class Journal:
         entry = Entry(len(self._entries) + 1, started)
         self._entries.append(entry)
         return entry
+
+    def account(self, took: float) -> str:
+        """Where the time of the call went, and what was still undone; as the end of a message.
+
+        Args:
+            took: Seconds since the start of the call.
+        """
+        spent = [f"{_seconds(seconds)} {where}" for seconds, where in self._spent(took) if seconds >= 0.001]
+        return f": {', '.join(spent)}; {self._undone()}" if spent else f"; {self._undone()}"
+
+    def _spent(self, took: float) -> Iterator[tuple[float, str]]:
+        at = 0.0
+        before = "before the first attempt"
+        for entry in self._entries:
+            yield entry.started - at, before
+            yield entry.queued, "in the queue"
+            if entry.endpoint:
+                result = str(entry.status) if entry.error is None else entry.error.partition(":")[0]
+                yield entry.duration, f"in attempt {entry.number} at {entry.endpoint} ({result})"
+            at = entry.started + entry.queued + (entry.duration if entry.endpoint else 0.0)
+            before = "in backoff" if entry.decision == "retry" else "between hops"
+        if self._entries:
+            yield took - at, before
+        else:
+            yield took, before
+
+    def _undone(self) -> str:
+        last = self.last
+        if last is None:
+            return "nothing had been sent"
+        if last.decision == "retry":
+            return f"attempt {last.number + 1} had not begun"
+        if not last.endpoint:
+            return f"attempt {last.number} was waiting for a permit"
+        if not last.sent:
+            return f"attempt {last.number} had not been sent"
+        if last.status is None:
+            return f"attempt {last.number} had no answer yet"
+        return f"the body of the answer to attempt {last.number} was not complete"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""

@@ -38,14 +38,16 @@ Pipeline = Callable[[Call], Awaitable[Any]]
 def compose(upstream: Upstream, tracer: AttemptTracer, hub: Hub) -> Pipeline:
     """The way of a call to `upstream`: await it with a Call, get the response."""
     settings = upstream.settings
-    balance = BalancePolicy(upstream.endpoints, hub)
+    balance = BalancePolicy(upstream.endpoints, hub, trusts_marker=settings.trust_dependency_marker)
     if not upstream.enabled:
         return _call_ring([], _attempt_ring([balance, TimeoutPolicy(None, {})]))  # the user's timeout= is httpx's own
 
+    header = settings.deadline_header
+    tell = None if header is None else (header.name, header.unit)
     attempt_ring: list[AttemptPolicy] = [
-        ConcurrencyPolicy(upstream.limit, settings.timeout.pool),
+        ConcurrencyPolicy(upstream.limit, settings.timeout.pool, upstream.endpoints.usual),
         balance,
-        TimeoutPolicy(settings.timeout.attempt, settings.timeout.phases()),
+        TimeoutPolicy(settings.timeout.attempt, settings.timeout.phases(), tell),
         TelemetryPolicy(tracer, hub),
     ]
     call_ring: list[CallPolicy] = [DeadlinePolicy(settings.timeout.total)]
@@ -53,7 +55,9 @@ def compose(upstream: Upstream, tracer: AttemptTracer, hub: Hub) -> Pipeline:
         retry = settings.retry
         call_ring.append(
             RetryPolicy(
-                RetryRules(retry.max_attempts, frozenset(retry.statuses), retry.max_wait),
+                RetryRules(
+                    retry.max_attempts, frozenset(retry.statuses), retry.max_wait, settings.trust_dependency_marker
+                ),
                 Backoff(retry.backoff.base, retry.backoff.cap, retry.backoff.throttled_base),
                 upstream.budget,
                 upstream.endpoints.usual,

@@ -16,6 +16,7 @@ from resilient_http.client import AsyncClient, Client
 from resilient_http.engines.backend import load_backend
 from resilient_http.errors import SettingsError
 from resilient_http.events import Hub, Listener
+from resilient_http.inbound import Inbound
 from resilient_http.pipeline import compose
 from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.sync import SyncPort
@@ -41,6 +42,10 @@ class Resilience:
         settings: A mapping, or Settings(...); validated at once. None is all defaults.
         listeners: Plain functions that are called with each event (see resilient_http.events).
         circuit_listeners: pybreaker listeners, for every circuit.
+
+    Attributes:
+        settings: The settings, validated.
+        inbound: Reads inbound requests, for frameworks: resilience.inbound.arrive(...).
 
     Raises:
         SettingsError: A setting is wrong; it names the path and the value.
@@ -117,6 +122,7 @@ class Resilience:
             "backend": self.settings.backend,
             "pid": os.getpid(),
             "connections": {"sync": self.sync_port.engines.connections()},
+            "inbound": self.inbound.status(),
             "upstreams": {name: upstream.status(now) for name, upstream in self.dispatcher.registry.all().items()},
         }
 
@@ -150,8 +156,9 @@ class Resilience:
 
     def _begin(self) -> None:
         """State and connections of this process; in a forked child the parent's are dropped, not closed."""
-        self.sync_port = SyncPort(self._backend)
-        self.async_port = AsyncPort(self._backend)
+        self.sync_port = SyncPort(self._backend, self._hub)
+        self.async_port = AsyncPort(self._backend, self._hub)
+        self.inbound = Inbound(self.settings.inbound)
         self.enabled = self.settings.enabled and os.environ.get(SWITCH, "").lower() not in OFF
         named = {name: self._equip(self._upstream(name, own)) for name, own in self.settings.upstreams.items()}
         registry = Registry(named, self._unnamed, self._retire)

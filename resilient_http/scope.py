@@ -1,14 +1,17 @@
 """Scope: what an inbound request hands to its outbound calls.
 
-A scope carries the deadline of the inbound request and the headers that are to be passed on. It lives in a context
-variable, so it follows asyncio and trio tasks and stays apart between threads. Scopes nest, and a nested deadline only
-ever shortens.
+A scope carries the deadline of the inbound request, word of whether its caller is still there, and the headers that are
+to be passed on. It lives in a context variable, so it follows asyncio and trio tasks and stays apart between threads.
+Scopes nest, and a nested deadline only ever shortens.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -41,6 +44,66 @@ class Deadline:
         self.expires = math.inf
 
 
+class Cancellation:
+    """Word that nobody waits for a request's answer any more; its outbound calls then end with Cancelled. Thread-safe.
+
+    It is requested once, by whoever sees the inbound caller go away, unless it was lifted before. Sync calls look at
+    `requested` while they wait; async calls listen().
+
+    Args:
+        watch: Called once, by the first call that can be cancelled: begin to look out for the caller's going away.
+
+    Attributes:
+        requested: Whether the caller has gone away.
+    """
+
+    __slots__ = ("_listeners", "_lock", "_watch", "requested")
+
+    def __init__(self, watch: Callable[[], object] | None = None) -> None:
+        self.requested = False
+        self._watch = watch
+        self._listeners: set[Callable[[], object]] | None = set()
+        self._lock = threading.Lock()
+
+    def heed(self) -> None:
+        """Have the caller watched from now on."""
+        watch = self._watch
+        if watch is not None:
+            self._watch = None
+            watch()
+
+    def request(self) -> None:
+        """The caller has gone away. From any thread; a second one changes nothing."""
+        with self._lock:
+            listeners, self._listeners = self._listeners, None
+            if listeners is None:
+                return
+            self.requested = True
+        for listener in listeners:
+            listener()
+
+    def lift(self) -> None:
+        """Cancel nothing any more: the request has been answered."""
+        with self._lock:
+            self._listeners = None
+            self._watch = None
+
+    @contextmanager
+    def listening(self, listener: Callable[[], object]) -> Iterator[None]:
+        """Have `listener` called, from any thread, when the caller goes away within the with block."""
+        with self._lock:
+            if self._listeners is not None:
+                self._listeners.add(listener)
+        if self.requested:
+            listener()
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._listeners is not None:
+                    self._listeners.discard(listener)
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What the current request hands to its outbound calls.
@@ -49,11 +112,13 @@ class Scope:
         deadline: The instant that bounds every call made in this scope, or None.
         headers: Trace headers of the inbound request (lower-case name, value) that calls pass on.
         detached: Whether detached() took it out of the request's deadline.
+        cancellation: Whether the inbound caller is still there, or None where nobody can tell.
     """
 
     deadline: Deadline | None = None
     headers: tuple[tuple[str, str], ...] = ()
     detached: bool = False
+    cancellation: Cancellation | None = None
 
     def within(self, here: Scope) -> Scope:
         """This scope where `here` is current: the headers are its own, and the deadline that ends first wins.
@@ -62,7 +127,7 @@ class Scope:
         shortens it, and detached() takes it out.
         """
         if here.detached:
-            return replace(self, deadline=here.deadline, detached=True)
+            return replace(self, deadline=here.deadline, detached=True, cancellation=None)
         if here.deadline is None or (self.deadline is not None and self.deadline.expires <= here.deadline.expires):
             return self
         return replace(self, deadline=here.deadline)
@@ -79,20 +144,25 @@ def current_scope() -> Scope:
 
 
 class _Entered:
-    """Context manager that makes one scope current; used by deadline(), detached() and the frameworks."""
+    """Context manager that makes a scope current; used by deadline(), detached() and the frameworks.
 
-    __slots__ = ("_token", "scope")
+    Args:
+        derive: Makes that scope of the one that is current where the with block begins.
+    """
 
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
+    __slots__ = ("_derive", "_token")
+
+    def __init__(self, derive: Callable[[Scope], Scope]) -> None:
+        self._derive = derive
         self._token: Token[Scope] | None = None
 
     def __enter__(self) -> Scope:
         if self._token is not None:
             message = "deadline() and detached() are for one with block each; call them again for another"
             raise RuntimeError(message)
-        self._token = _current.set(self.scope)
-        return self.scope
+        scope = self._derive(_current.get())
+        self._token = _current.set(scope)
+        return scope
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -103,11 +173,11 @@ class _Entered:
 
 def enter_scope(scope: Scope) -> _Entered:
     """Make `scope` current for a with block. For frameworks; code in a request uses deadline()."""
-    return _Entered(scope)
+    return _Entered(lambda _: scope)
 
 
 def deadline(seconds: float) -> _Entered:
-    """Bound every outbound call in the with block by one deadline, `seconds` from now.
+    """Bound every outbound call in the with block by one deadline, `seconds` from its beginning.
 
     A nested deadline only ever shortens; the one that ends first wins.
 
@@ -117,26 +187,40 @@ def deadline(seconds: float) -> _Entered:
     Raises:
         ValueError: `seconds` is negative, NaN or not a number.
     """
-    own = Deadline.after(_checked(seconds), now=time.monotonic())
-    outer = _current.get()
-    if outer.deadline is not None and outer.deadline.expires <= own.expires:
-        own = outer.deadline
-    return _Entered(replace(outer, deadline=own))
+    seconds = checked_seconds(seconds)
+
+    def shortened(outer: Scope) -> Scope:
+        own = Deadline.after(seconds, now=time.monotonic())
+        if outer.deadline is not None and outer.deadline.expires <= own.expires:
+            return outer
+        return replace(outer, deadline=own)
+
+    return _Entered(shortened)
 
 
 def detached(seconds: float | None = None) -> _Entered:
-    """Take the with block out of the request's deadline, for work that must not be cut with it.
+    """Take the with block out of the request's deadline and cancellation, for work that must not be cut with it.
 
     Trace headers are kept, so the work stays in the request's trace.
 
     Args:
         seconds: A deadline of its own in float seconds, or None for none (each call still has `timeout.total`).
     """
-    own = None if seconds is None else Deadline.after(_checked(seconds), now=time.monotonic())
-    return _Entered(replace(_current.get(), deadline=own, detached=True))
+    seconds = None if seconds is None else checked_seconds(seconds)
+
+    def on_its_own(outer: Scope) -> Scope:
+        own = None if seconds is None else Deadline.after(seconds, now=time.monotonic())
+        return replace(outer, deadline=own, detached=True, cancellation=None)
+
+    return _Entered(on_its_own)
 
 
-def _checked(seconds: Any) -> float:
+def checked_seconds(seconds: Any) -> float:
+    """The same as float.
+
+    Raises:
+        ValueError: It is negative, NaN, beyond all reason or not a number.
+    """
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST:
         message = f"a deadline takes finite seconds, 0 or more, not {seconds!r:.50}"
         raise ValueError(message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
@@ -16,6 +18,63 @@ RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
 """What carries a trace from one service to the next. Source: W3C Trace Context; W3C Baggage."""
+
+DEPENDENCY_DOWN = "x-dependency-down"
+"""Our own answers carry it when a service that we depend on is down, so that a caller that trusts it neither repeats
+the request nor counts the answer against us. A header of this library's own; there is no standard."""
+
+SHORTEST = 0.001  # seconds left that a deadline header can say
+FOREVER = 31_536_000.0  # seconds: no caller waits a year, so whoever says so means something else
+GRPC_SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
+DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
+
+
+def read_timeout(value: str, unit: str) -> float | None:
+    """Seconds that a deadline header says, or None if it is malformed or beyond all reason.
+
+    Args:
+        value: Header value.
+        unit: "ms" and "s" for whole or decimal numbers, "grpc" for digits and one of H M S m u n.
+
+    Source: gRPC over HTTP/2, Timeout; Envoy's x-envoy-expected-rq-timeout-ms.
+    """
+    text = value.strip()
+    if unit == "grpc":
+        found = GRPC_TIMEOUT.fullmatch(text)
+        seconds = math.inf if found is None else int(found[1]) * GRPC_SECONDS[found[2]]
+    elif DECIMAL.fullmatch(text) is None:
+        seconds = math.inf
+    else:
+        seconds = float(text) / (1000 if unit == "ms" else 1)
+    return seconds if seconds <= FOREVER else None
+
+
+def write_timeout(seconds: float, unit: str) -> str:
+    """What a deadline header says for so many seconds; never 0, which some read as "no timeout"."""
+    seconds = max(seconds, SHORTEST)
+    if unit == "s":
+        return f"{seconds:.3f}"
+    milliseconds = int(seconds * 1000)
+    if unit == "ms":
+        return str(milliseconds)
+    return f"{milliseconds}m" if milliseconds < 100_000_000 else f"{int(seconds)}S"
+
+
+def request_start(value: str) -> float | None:
+    """The wall-clock second at which a request reached the first proxy, from X-Request-Start, or None if malformed.
+
+    Proxies write it with or without `t=`, in seconds, milli-, micro- or nanoseconds since the epoch; the magnitude
+    tells which.
+    """
+    text = value.strip().removeprefix("t=")
+    if DECIMAL.fullmatch(text) is None and not (text.isascii() and text.isdigit() and len(text) <= 20):
+        return None
+    instant = float(text)
+    for unit in (1.0, 1e3, 1e6, 1e9):
+        if 1e8 <= instant / unit < 1e11:  # between 1973 and 5138
+            return instant / unit
+    return None
 
 
 def retry_after(value: str, *, wall_now: float) -> float | None:

@@ -64,11 +64,21 @@ class Dispatcher:
         here = current_scope()
         scope = here if scope is None else scope.within(here)
         call.headers = scope.headers
+        if scope.cancellation is not None:
+            call.cancellation = scope.cancellation
+            scope.cancellation.heed()
         if scope.deadline is not None:
             call.bound(scope.deadline.expires, scope.deadline.budget)
         if configured():
             call.span = CallSpan(call)
         return call
+
+    def bound_early(self, call: Call, url: Any) -> None:
+        """Apply the deadline of the URL's upstream before the first hop does: code of the user's comes before it."""
+        upstream = self.registry.find(url)
+        total = upstream.settings.timeout.total
+        if total is not None and upstream.enabled:
+            call.bound(call.started + total, total)
 
     def close(self, call: Call, status: int | None, error: BaseException | None = None) -> None:
         """End a call. Gives its journal to the exception that it ends with, if any."""
@@ -171,7 +181,7 @@ class SyncTransport:
         self._host = host
         self._engine = engine
         self._owner = owner
-        self._own_port = None if engine is None else SyncPort(host.dispatcher.backend, engine)
+        self._own_port = None if engine is None else SyncPort(host.dispatcher.backend, host.dispatcher.hub, engine)
 
     @property
     def port(self) -> SyncPort:
@@ -220,7 +230,7 @@ class AsyncTransport:
         self._host = host
         self._engine = engine
         self._owner = owner
-        self._own_port = None if engine is None else AsyncPort(host.dispatcher.backend, engine)
+        self._own_port = None if engine is None else AsyncPort(host.dispatcher.backend, host.dispatcher.hub, engine)
 
     @property
     def port(self) -> AsyncPort:
@@ -235,7 +245,7 @@ class AsyncTransport:
             return await dispatcher.hop(call, request)
         call = dispatcher.open(self.port, request.method, streamed=True)
         try:
-            response = await dispatcher.hop(call, request)
+            response = await self.port.guarded(call, dispatcher.hop(call, request))
         except BaseException as exc:
             dispatcher.close(call, None, exc)
             raise

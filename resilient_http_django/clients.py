@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from django.http import HttpRequest
 
-from resilient_http import AsyncClient, Client, Scope, inbound_scope
+from resilient_http import AsyncClient, Client, Scope
 from resilient_http_django.conf import get_resilience
 
 ATTRIBUTE = "resilient_http"  # of the request
@@ -68,4 +67,4 @@ def _scope(request: HttpRequest) -> Scope:
         value: str | None = request.META.get("HTTP_" + name.upper().replace("-", "_"))
         return value
 
-    return inbound_scope(get_resilience().settings.inbound, header, now=time.monotonic())
+    return get_resilience().inbound.arrive(header, request.META.get("REMOTE_ADDR")).scope

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 import weakref
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as ASGIScope
 
-from resilient_http import AsyncClient, Client, Resilience, Scope, SettingsError, enter_scope, inbound_scope
+from resilient_http import AsyncClient, Client, Resilience, Scope, SettingsError, enter_scope
 from resilient_http_fastapi.settings import Source, load_settings
 
 KEY = "resilient_http"  # of the ASGI scope, and of app.state
@@ -69,8 +68,8 @@ class ResilientHttpMiddleware:
             return
         resilience = self._resilience(scope)
         is_request = scope["type"] == "http"
-        inbound = resilience.settings.inbound if is_request else None
-        bounds = inbound_scope(inbound, _header_of(scope), now=time.monotonic())
+        header, peer = _header_of(scope), (scope.get("client") or (None,))[0]
+        bounds = resilience.inbound.arrive(header, peer).scope if is_request else resilience.inbound.connect(header)
         scope[KEY] = RequestState(resilience, bounds)
         with enter_scope(bounds):
             await self.app(scope, receive, _until_answered(bounds, send) if is_request else send)

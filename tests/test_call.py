@@ -48,11 +48,19 @@ def test_without_a_deadline_it_is_never_overdue():
 def test_the_error_of_its_deadline_says_where_it_was():
     call = call_at()
     call.bound(2.0, 2.0)
-    assert str(call.exceeded()) == "payments: the deadline of 2 s passed after 0.000 s, before anything was sent"
-    attempt = Attempt(call, 0.0)
+    call.port._clock = 2.0
+    assert str(call.exceeded()) == (
+        "payments: the deadline of 2 s passed after 2.000 s: 2.00 s before the first attempt; nothing had been sent"
+    )
+    attempt = Attempt(call, 0.5)
     attempt.entry.endpoint = "http://n1"
+    attempt.sent = True
+    attempt.end(2.0, TimeoutError("late"))
     error = call.exceeded()
-    assert str(error) == "payments: the deadline of 2 s passed after 0.000 s, in attempt 1 at http://n1"
+    assert str(error) == (
+        "payments: the deadline of 2 s passed after 2.000 s: 500 ms before the first attempt, "
+        "1.50 s in attempt 1 at http://n1 (TimeoutError); attempt 1 had no answer yet"
+    )
     assert (error.upstream, error.budget, error.journal) == ("payments", 2.0, call.journal)
 
 

@@ -1,114 +1,244 @@
-"""What an inbound request's headers say about time and trace, in literals."""
+"""What an inbound request says about time and trace, in literals."""
+
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_http import inbound_scope
+from resilient_http import Cancellation, DeadlineExceeded
+from resilient_http.inbound import Inbound
 from resilient_http.settings.models import InboundSettings
 
 EXPECTED = "x-envoy-expected-rq-timeout-ms"
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+TRUSTED = "10.1.2.3"
 
 
-def scope_of(headers=None, *, now=100.0, **inbound):
-    return inbound_scope(InboundSettings(**inbound), (headers or {}).get, now=now)
+def reader(**inbound):
+    return Inbound(InboundSettings(**{"reserve": 0.0, "trusted_peers": ["10.0.0.0/8", "2001:db8::1"], **inbound}))
 
 
-def budget(headers=None, **inbound):
-    deadline = scope_of(headers, **{"reserve": 0.0, **inbound}).deadline
-    return None if deadline is None else deadline.budget
+def arrive(headers=None, peer="192.0.2.1", **inbound):
+    return reader(**inbound).arrive((headers or {}).get, peer)
+
+
+def budget(headers=None, peer="192.0.2.1", **inbound):
+    return arrive(headers, peer, **inbound).scope.deadline.budget
 
 
 def test_without_a_header_the_configured_timeout_is_the_budget():
     assert budget(timeout=4.0) == 4.0
 
 
-def test_a_header_shortens_the_budget():
-    assert budget({EXPECTED: "250"}, timeout=4.0) == 0.25
+def test_the_deadline_counts_from_the_arrival():
+    before = time.monotonic()
+    arrival = arrive(timeout=4.0)
+    assert before + 4.0 <= arrival.scope.deadline.expires <= time.monotonic() + 4.0
 
 
-def test_a_header_never_lengthens_the_budget():
-    assert budget({EXPECTED: "60000"}, timeout=4.0) == 4.0
+def test_without_timeout_and_header_nothing_bounds():
+    assert budget(timeout=None) == float("inf")
 
 
-def test_without_a_configured_timeout_the_header_alone_bounds():
-    assert budget({EXPECTED: "250"}, timeout=None) == 0.25
+@pytest.mark.parametrize("peer", ["192.0.2.1", TRUSTED, None, "", "nonsense"])
+def test_a_header_shortens_the_budget_for_anybody(peer):
+    assert budget({EXPECTED: "250"}, peer, timeout=4.0) == 0.25
 
 
-def test_without_timeout_and_header_there_is_no_deadline():
-    assert scope_of(timeout=None).deadline is None
+@pytest.mark.parametrize("timeout", [4.0, None])
+def test_a_header_of_a_stranger_never_lengthens_the_budget(timeout):
+    assert budget({EXPECTED: "60000"}, timeout=timeout) == (timeout or 60.0)
 
 
-def test_of_several_headers_the_smallest_counts():
-    headers = {"x-mine": "300", "x-theirs": "200"}
+def test_a_header_of_a_trusted_peer_lengthens_it_up_to_the_maximum():
+    assert budget({EXPECTED: "20000"}, TRUSTED, timeout=4.0) == 20.0
+    assert budget({EXPECTED: "90000"}, TRUSTED, timeout=4.0, max=30.0) == 30.0
 
-    assert budget(headers, deadline_headers=("X-Mine", "X-Theirs")) == 0.2
+
+def test_the_maximum_never_shortens_what_the_settings_grant():
+    assert budget({EXPECTED: "90000"}, TRUSTED, timeout=50.0, max=30.0) == 50.0
 
 
 @pytest.mark.parametrize(
-    "value", ["", "soon", "-5", "+5", "1.5", "5s", "1e3", "0", "\u0665", "5,7", "9" * 16, "0x10", "1_000"]
+    ("peer", "trusted"),
+    [
+        (TRUSTED, True),
+        ("::ffff:10.1.2.3", True),
+        ("2001:db8::1", True),
+        ("2001:db8::2", False),
+        ("11.0.0.1", False),
+        ("fe80::1%eth0", False),
+        ("testclient", False),
+        (None, False),
+    ],
 )
-def test_a_header_that_is_malformed_or_says_nothing_is_ignored(value):
-    assert budget({EXPECTED: value}, timeout=4.0) == 4.0
+def test_peers_are_trusted_by_address_and_network(peer, trusted):
+    assert budget({EXPECTED: "20000"}, peer, timeout=4.0) == (20.0 if trusted else 4.0)
 
 
-def test_space_around_a_number_is_no_mistake():
-    assert budget({EXPECTED: " 250 "}) == 0.25
+def test_a_unix_socket_is_trusted_by_name():
+    assert budget({EXPECTED: "20000"}, None, timeout=4.0, trusted_peers=["unix"]) == 20.0
+    assert budget({EXPECTED: "20000"}, "", timeout=4.0, trusted_peers=["unix"]) == 20.0
+    assert budget({EXPECTED: "20000"}, TRUSTED, timeout=4.0, trusted_peers=["unix"]) == 4.0
 
 
-def test_the_deadline_counts_from_the_arrival_less_the_reserve():
-    deadline = scope_of(timeout=4.0, reserve=0.05, now=100.0).deadline
-
-    assert deadline.expires == 103.95
-    assert deadline.budget == 3.95
+def test_of_several_headers_the_smallest_counts():
+    headers = {"x-mine-ms": "300", "grpc-timeout": "200m"}
+    assert budget(headers, deadline_headers=("X-Mine-Ms", "grpc-timeout")) == 0.2
 
 
-def test_the_reserve_takes_at_most_a_fifth_of_a_short_budget():
-    assert budget({EXPECTED: "100"}, reserve=0.05) == pytest.approx(0.08)
+@pytest.mark.parametrize(
+    ("header", "value", "seconds"),
+    [
+        ({"name": "request-timeout", "unit": "s"}, "2", 2.0),
+        ({"name": "request-timeout", "unit": "s"}, "0.5", 0.5),
+        ({"name": "request-timeout", "unit": "ms"}, "500", 0.5),
+        ({"name": "request-timeout", "unit": "grpc"}, "500m", 0.5),
+        ("connect-timeout-ms", "1500", 1.5),
+        ("grpc-timeout", "1S", 1.0),
+        ("grpc-timeout", "3000000u", 3.0),
+        ("grpc-timeout", "99999999n", 0.099999999),
+    ],
+)
+def test_each_header_has_its_unit(header, value, seconds):
+    name = header if isinstance(header, str) else header["name"]
+    assert budget({name: value}, deadline_headers=[header]) == pytest.approx(seconds)
 
 
-@given(st.text(), st.floats(0.01, 100), st.floats(0, 10))
-def test_whatever_a_header_says_the_budget_is_positive_and_never_longer_than_configured(value, timeout, reserve):
-    assert 0 < budget({EXPECTED: value}, timeout=timeout, reserve=reserve) <= timeout
+@pytest.mark.parametrize(
+    "value", ["", "soon", "-5", "+5", "5s", "1e3", "\u0665", "5,7", "9" * 16, "0x10", "1_000", "31536000001", "nan"]
+)
+def test_a_value_that_is_malformed_or_absurd_is_ignored_and_counted(value):
+    inbound = reader(timeout=4.0)
+    assert inbound.arrive({EXPECTED: value}.get, TRUSTED).scope.deadline.budget == 4.0
+    assert inbound.status() == {"ignored": {EXPECTED: 1}}
 
 
-def test_what_outlives_a_request_has_no_deadline_but_its_trace():
-    scope = inbound_scope(None, {EXPECTED: "250", "traceparent": PARENT}.get, now=100.0)
+@pytest.mark.parametrize("value", ["", "5", "5s", "S", "123456789S", "-1S", "1 S", "1.5S"])
+def test_a_grpc_timeout_that_is_malformed_is_ignored_and_counted(value):
+    inbound = reader(timeout=4.0, deadline_headers=["grpc-timeout"])
+    assert inbound.arrive({"grpc-timeout": value}.get, None).scope.deadline.budget == 4.0
+    assert inbound.status() == {"ignored": {"grpc-timeout": 1}}
 
+
+def test_zero_milliseconds_mean_no_timeout_and_are_no_mistake():
+    inbound = reader(timeout=4.0)
+    assert inbound.arrive({EXPECTED: "0"}.get, None).scope.deadline.budget == 4.0
+    assert inbound.status() == {"ignored": {}}
+
+
+def test_zero_of_grpc_is_a_deadline_that_has_passed():
+    assert arrive({"grpc-timeout": "0n"}, deadline_headers=["grpc-timeout"]).exhausted
+
+
+@given(st.text(), st.sampled_from([None, TRUSTED, "192.0.2.1"]))
+def test_whatever_the_headers_hold_is_never_an_error_and_never_exceeds_the_maximum(text, peer):
+    headers = {EXPECTED: text, "grpc-timeout": text, "x-request-start": text}
+    arrival = arrive(headers, peer, timeout=4.0, max=30.0, deadline_headers=[EXPECTED, "grpc-timeout"])
+    assert 0.0 <= arrival.scope.deadline.budget <= 30.0
+    assert arrival.queued >= 0.0
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e3, 1e6, 1e9], ids=["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("prefix", ["", "t="])
+def test_time_in_a_trusted_queue_is_taken_off(prefix, unit):
+    start = f"{prefix}{int((time.time() - 1.5) * unit)}"
+    arrival = arrive({"x-request-start": start}, TRUSTED, timeout=4.0)
+    assert arrival.queued == pytest.approx(1.5, abs=1.1 if unit == 1.0 else 0.1)
+    assert arrival.scope.deadline.budget == pytest.approx(4.0 - arrival.queued)
+
+
+def test_a_fraction_of_a_second_counts():
+    arrival = arrive({"x-request-start": f"t={time.time() - 1.25:.3f}"}, TRUSTED, timeout=4.0)
+    assert arrival.queued == pytest.approx(1.25, abs=0.1)
+
+
+def test_a_strangers_queue_time_is_not_believed():
+    assert budget({"x-request-start": f"{time.time() - 2:.3f}"}, timeout=4.0) == 4.0
+
+
+@pytest.mark.parametrize("ahead", [0.5, 100.0, -4000.0])
+def test_a_clock_that_differs_takes_nothing_off(ahead):
+    inbound = reader(timeout=4.0)
+    arrival = inbound.arrive({"x-request-start": f"{time.time() + ahead:.3f}"}.get, TRUSTED)
+    assert arrival.queued == 0.0
+    assert inbound.status()["ignored"] == ({} if ahead == 0.5 else {"x-request-start": 1})
+
+
+def test_a_request_that_has_waited_too_long_has_nothing_left_and_says_why():
+    arrival = arrive({"x-request-start": f"{time.time() - 5:.3f}"}, TRUSTED, timeout=4.0)
+    assert arrival.exhausted
+    error = arrival.exceeded()
+    assert isinstance(error, DeadlineExceeded)
+    assert "nothing left of its budget of 4 s, 5 s of which it had waited in a queue" in str(error)
+
+
+def test_a_route_replaces_the_default_but_neither_header_nor_queue_time():
+    arrival = arrive({"x-request-start": f"{time.time() - 5:.3f}"}, TRUSTED, timeout=4.0)
+    arrival.allow(30.0)
+    assert not arrival.exhausted
+    assert arrival.scope.deadline.budget == pytest.approx(25.0, abs=0.1)
+
+    shortened = arrive({EXPECTED: "250"}, timeout=4.0)
+    shortened.allow(30.0)
+    assert shortened.scope.deadline.budget == 0.25
+    shortened.allow(0.1)
+    assert shortened.scope.deadline.budget == 0.1
+    shortened.allow(None)
+    assert shortened.scope.deadline.budget == 0.25
+
+
+def test_the_reserve_is_kept_back_but_at_most_a_fifth():
+    assert budget(timeout=4.0, reserve=0.05) == pytest.approx(3.95)
+    assert budget({EXPECTED: "100"}, timeout=4.0, reserve=0.05) == pytest.approx(0.08)
+
+
+def test_once_answered_nothing_is_bounded_and_nothing_cancelled():
+    cancellation = Cancellation()
+    arrival = reader().arrive({}.get, None, cancellation=cancellation)
+    arrival.answered()
+    cancellation.request()
+    assert arrival.scope.deadline.left(time.monotonic()) == float("inf")
+    assert not cancellation.requested
+
+
+def test_what_outlives_a_request_has_no_deadline_but_a_trace():
+    scope = reader().connect({EXPECTED: "250", "traceparent": PARENT}.get)
     assert scope.deadline is None
     assert scope.headers == (("traceparent", PARENT),)
 
 
-def test_trace_headers_are_passed_on_as_they_came():
-    headers = {"traceparent": PARENT, "tracestate": "vendor=1,other=2", "baggage": "user=7", "cookie": "a=b"}
+def trace_of(headers):
+    return dict(arrive(headers).scope.headers)
 
-    assert dict(scope_of(headers).headers) == {name: headers[name] for name in ("traceparent", "tracestate", "baggage")}
+
+def test_trace_headers_are_passed_on():
+    headers = {"traceparent": PARENT, "tracestate": "a=1", "baggage": "b=2", "cookie": "c=3"}
+    assert trace_of(headers) == {"traceparent": PARENT, "tracestate": "a=1", "baggage": "b=2"}
 
 
 @pytest.mark.parametrize(
     "parent",
     [
-        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        PARENT.upper(),
-        PARENT + "," + PARENT,
-        PARENT + "\n",
-        PARENT[:-1],
         "",
+        "nonsense",
+        PARENT.upper(),
+        PARENT.replace("00-", "ff-", 1),
+        PARENT + "-extra\n",
+        "00-" + "0" * 32 + "-00f067aa0ba902b7-01",
+        PARENT + "\u00e9",
     ],
 )
-def test_a_malformed_traceparent_is_dropped_and_its_tracestate_with_it(parent):
-    assert scope_of({"traceparent": parent, "tracestate": "vendor=1"}).headers == ()
+def test_a_malformed_traceparent_is_dropped_with_its_tracestate(parent):
+    assert trace_of({"traceparent": parent, "tracestate": "a=1", "baggage": "b=2"}) == {"baggage": "b=2"}
 
 
-def test_a_traceparent_of_a_later_version_is_passed_on():
-    later = "01" + PARENT[2:] + "-more"
+def test_a_traceparent_of_a_later_version_may_be_longer():
+    later = PARENT.replace("00-", "01-", 1) + "-more"
+    assert trace_of({"traceparent": later}) == {"traceparent": later}
 
-    assert scope_of({"traceparent": later}).headers == (("traceparent", later),)
 
-
-def test_what_is_not_printable_is_not_passed_on():
-    assert scope_of({"baggage": "a=\xe9"}).headers == ()
-    assert scope_of({"baggage": "a=1\r\nX: y"}).headers == ()
+@pytest.mark.parametrize("value", ["a=1\r\nx: y", "a=\u00e9", "a=\x00"])
+def test_a_header_that_could_not_be_sent_is_not_passed_on(value):
+    assert trace_of({"baggage": value}) == {}

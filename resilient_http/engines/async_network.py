@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
-from resilient_http.engines.network import Watch, clamp, connect_allowance, negotiated_http2, note_if_late, unclamped
+import anyio
+from anyio.abc import SocketAttribute, SocketStream
+from anyio.streams.tls import TLSAttribute, TLSStream
 
-if TYPE_CHECKING:
-    import ssl
+from resilient_http.engines.dial import begin, check, is_readable
+from resilient_http.engines.loop import waker
+from resilient_http.engines.network import (
+    STAGGER,
+    Watch,
+    clamp,
+    connect_allowance,
+    negotiated_http2,
+    note_if_late,
+    unclamped,
+)
+from resilient_http.engines.resolver import Address, literal, resolver
+
+T = TypeVar("T")
+
+ATTRIBUTES: dict[str, Any] = {
+    "ssl_object": TLSAttribute.ssl_object,
+    "client_addr": SocketAttribute.local_address,
+    "server_addr": SocketAttribute.remote_address,
+    "socket": SocketAttribute.raw_socket,
+}
 
 
 class AsyncStream:
-    """A connection of the async engine."""
+    """A connection of the async engine. Arguments as SyncStream, over a stream of anyio's."""
 
     def __init__(
         self, core: Any, inner: Any, reopen: Callable[[float | None], Awaitable[Any]], *, renewable: bool
@@ -22,18 +46,17 @@ class AsyncStream:
         self._inner = inner
         self._reopen = reopen
         self.watch = Watch(renewable=renewable)
+        self.watch.multiplexed = negotiated_http2(self)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read, at most to the deadline."""
-        started = time.monotonic()
-        allowed = unclamped(timeout) if self.watch.multiplexed else clamp(timeout, started)
-        if allowed is not None and allowed <= 0:
-            raise self._core.ReadTimeout("the deadline has passed")
+        clamped = not self.watch.multiplexed
         try:
-            data: bytes = await self._inner.read(max_bytes, allowed)
-        except self._core.ReadTimeout:
-            note_if_late(timeout, allowed, started)
-            raise
+            data: bytes = await _in_time(
+                self._inner.receive(max_bytes), timeout, self._core.ReadTimeout, self._core.ReadError, clamped=clamped
+            )
+        except anyio.EndOfStream:
+            data = b""
         self.watch.used = time.monotonic()
         return data
 
@@ -46,50 +69,55 @@ class AsyncStream:
             return
         if self.watch.begins(timeout) and self.watch.stale(time.monotonic()):
             fresh = await self._reopen(connect_allowance(timeout))
-            await self._inner.aclose()
+            abandon(self._inner)
             self._inner = fresh
         allowed = clamp(timeout, time.monotonic())
-        if allowed is not None and allowed <= 0:
-            raise self._core.WriteTimeout("the deadline has passed")
-        self.watch.sending(timeout)
-        await self._inner.write(buffer, allowed)
+        if allowed is None or allowed > 0:
+            self.watch.sending(timeout)
+        await _in_time(self._inner.send(buffer), timeout, self._core.WriteTimeout, self._core.WriteError)
         self.watch.used = time.monotonic()
 
     async def aclose(self) -> None:
-        """Close the connection."""
-        await self._inner.aclose()
+        """Close the connection. Never suspends, so nothing can cut it short."""
+        abandon(self._inner)
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> AsyncStream:
-        """The same connection under TLS."""
+        """The same connection under TLS; its handshake ends at the deadline at the latest."""
+        core = self._core
 
         async def handshake(raw: Any, timeout: float | None) -> Any:
-            allowed = clamp(timeout, time.monotonic())
-            if allowed is not None and allowed <= 0:
-                await raw.aclose()
-                raise self._core.ConnectTimeout("the deadline has passed")
-            return await raw.start_tls(ssl_context, server_hostname, allowed)
+            try:
+                wrapping = TLSStream.wrap(
+                    raw, ssl_context=ssl_context, hostname=server_hostname, standard_compatible=False, server_side=False
+                )
+                return await _in_time(wrapping, timeout, core.ConnectTimeout, core.ConnectError)
+            except BaseException as exc:
+                abandon(raw)
+                if isinstance(exc, (OSError, ValueError, anyio.EndOfStream)):
+                    raise core.ConnectError(str(exc)) from exc
+                raise
 
         async def reopen(timeout: float | None) -> Any:
             return await handshake(await self._reopen(timeout), timeout)
 
         inner = await handshake(self._inner, timeout)
-        secured = AsyncStream(self._core, inner, reopen, renewable=self.watch.renewable)
-        secured.watch.multiplexed = negotiated_http2(secured)
-        return secured
+        return AsyncStream(core, inner, reopen, renewable=self.watch.renewable)
 
     def get_extra_info(self, info: str) -> Any:
-        """What the underlying stream knows."""
-        return self._inner.get_extra_info(info)
+        """What httpcore asks of a connection."""
+        if info == "is_readable":
+            return is_readable(self.get_extra_info("socket"))
+        attribute = ATTRIBUTES.get(info)
+        return None if attribute is None else self._inner.extra(attribute, None)  # noqa: S610 - not Django's
 
 
 class AsyncNetwork:
     """httpcore network backend of one endpoint, async. Arguments as SyncNetwork."""
 
-    def __init__(self, core: Any, inner: Any, address: tuple[str, int] | None, *, renewable: bool) -> None:
+    def __init__(self, core: Any, address: tuple[str, int] | None, *, renewable: bool) -> None:
         self._core = core
-        self._inner = inner
         self._address = address
         self._renewable = renewable
 
@@ -101,28 +129,120 @@ class AsyncNetwork:
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> AsyncStream:
-        """Connect to the endpoint's address, at most to the deadline; several addresses race (RFC 8305)."""
+        """Connect to the endpoint's address, at most to the deadline over its name and all its addresses together."""
         host, port = self._address or (host, port)
+        core = self._core
+        options = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *(socket_options or ()))
+
+        async def connect() -> Any:
+            return await dial(literal(host, port) or await _resolve(host, port), local_address, options)
 
         async def reopen(timeout: float | None) -> Any:
-            started = time.monotonic()
-            allowed = clamp(timeout, started)
-            if allowed is not None and allowed <= 0:
-                raise self._core.ConnectTimeout("the deadline has passed")
-            try:
-                return await self._inner.connect_tcp(host, port, allowed, local_address, socket_options)
-            except self._core.ConnectTimeout:
-                note_if_late(timeout, allowed, started)
-                raise
+            return await _in_time(connect(), timeout, core.ConnectTimeout, core.ConnectError)
 
-        return AsyncStream(self._core, await reopen(timeout), reopen, renewable=self._renewable)
+        return AsyncStream(core, await reopen(timeout), reopen, renewable=self._renewable)
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> Any:
-        """Connect to a Unix socket."""
-        return await self._inner.connect_unix_socket(path, clamp(timeout, time.monotonic()), socket_options)
+    ) -> AsyncStream:
+        """Refused: an endpoint is an origin."""
+        message = "an engine of resilient_http connects over TCP"
+        raise NotImplementedError(message)
 
     async def sleep(self, seconds: float) -> None:
         """Wait; httpcore's own retries would, and they are off."""
-        await self._inner.sleep(seconds)
+        await anyio.sleep(seconds)
+
+
+def abandon(stream: Any) -> None:
+    """Close a stream at once. Closing takes effect before it first suspends, so it need not be awaited."""
+    closing: Coroutine[Any, Any, None] = stream.aclose()
+    try:
+        while closing.send(None) is None:  # on asyncio, a mere yield to the loop
+            pass
+    except StopIteration:
+        return
+    finally:
+        closing.close()
+
+
+async def dial(addresses: Sequence[Address], local: str | None, options: Iterable[tuple[int, int, int]]) -> Any:
+    """As the sync one: the first connection to one of the addresses."""
+    if len(addresses) == 1:
+        return await _connect(addresses[0], local, options)
+    return await _race(addresses, local, options)
+
+
+async def _race(addresses: Sequence[Address], local: str | None, options: Iterable[tuple[int, int, int]]) -> Any:
+    connected: list[Any] = []
+    failures = [OSError("the name has no address")]
+
+    async def attempt(address: Address, ended: anyio.Event) -> None:
+        try:
+            connected.append(await _connect(address, local, options))
+            racing.cancel_scope.cancel()
+        except OSError as exc:
+            failures.append(exc)
+        ended.set()
+
+    waiting = deque(addresses)
+    try:
+        async with anyio.create_task_group() as racing:
+            while waiting:
+                ended = anyio.Event()
+                racing.start_soon(attempt, waiting.popleft(), ended)
+                with anyio.move_on_after(STAGGER):
+                    await ended.wait()
+    except BaseException:
+        while connected:
+            abandon(connected.pop())
+        raise
+    for loser in connected[1:]:
+        abandon(loser)
+    if not connected:
+        raise failures[-1]
+    return connected[0]
+
+
+async def _connect(address: Address, local: str | None, options: Iterable[tuple[int, int, int]]) -> SocketStream:
+    sock = begin(address, local, options)
+    try:
+        await anyio.wait_writable(sock)
+        check(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        return await SocketStream.from_socket(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _resolve(host: str, port: int) -> Sequence[Address]:
+    lookup, done = resolver().begin(host, port), anyio.Event()
+    lookup.when_done(waker(done.set))
+    await done.wait()
+    return lookup.addresses()
+
+
+async def _in_time(
+    operation: Coroutine[Any, Any, T],
+    timeout: float | None,
+    late: Callable[[str], Exception],
+    broken: Callable[[str], Exception],
+    *,
+    clamped: bool = True,
+) -> T:
+    """What the operation gives, at most to the deadline, with httpcore's exceptions."""
+    started = time.monotonic()
+    allowed = clamp(timeout, started) if clamped else unclamped(timeout)
+    if allowed is not None and allowed <= 0:
+        operation.close()
+        raise late("the deadline has passed")
+    try:
+        if allowed is None:
+            return await operation
+        with anyio.fail_after(allowed):
+            return await operation
+    except TimeoutError as exc:
+        note_if_late(timeout, allowed, started)
+        raise late(f"nothing within {allowed:.3g} s") from exc
+    except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
+        raise broken(str(exc) or str(exc.__cause__ or "")) from exc

@@ -56,7 +56,7 @@ class Backend:
 
     def fault_of(self, error: BaseException) -> Fault:
         """What kind of failure an exception of an engine is."""
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception) or isinstance(error, errors.Cancelled):
             return Fault.CANCELLED
         kind: Any = type(error)
         fault = _fault_of_type(kind)

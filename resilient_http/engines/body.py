@@ -6,11 +6,12 @@ Also what can be known about a request's body before it is sent: whether it can 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from resilient_http.engines.time_limit import within
+from resilient_http.engines.time_limit import unless_cancelled, within
+from resilient_http.errors import Cancelled
 from resilient_http.state.outcome import Fault
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ KEPT = 65536  # bytes of a streamed response that are kept while the call is rep
 class _Body:
     """What sync and async bodies do alike."""
 
-    def __init__(self, stream: Any, attempt: Attempt, backend: Backend, *, watched: bool) -> None:
+    def __init__(
+        self, stream: Any, attempt: Attempt, backend: Backend, reclaim: Callable[[], object] | None = None
+    ) -> None:
         self._stream = stream
         self._attempt = attempt
         self._backend = backend
-        self._watched = watched
+        self._reclaim = reclaim  # when the engine is ours and async: takes back what a cut request leaves in its pool
 
     def expire(self, at: float) -> None:
         """Bound what is still to be read by an instant, monotonic seconds."""
@@ -53,6 +56,8 @@ class _Body:
         attempt.end(now, error)
         if attempt.fault is Fault.TIMEOUT and call.overdue(now):
             return self._backend.dress(call.exceeded())
+        if isinstance(error, Cancelled):
+            return self._backend.dress(error)
         error.journal = call.journal  # type: ignore[attr-defined]
         return error
 
@@ -66,6 +71,7 @@ class _SyncBody(_Body):
             if error is exc:
                 raise
             raise error from exc
+        self._stream.close()  # before the permit goes back: who gets it finds the connection free
         self._complete()
 
     def close(self) -> None:
@@ -78,25 +84,35 @@ class _SyncBody(_Body):
 class _AsyncBody(_Body):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._stream if self._watched else self._in_time():
+            free = self._reclaim is not None and self._attempt.call.cancellation is None
+            async for chunk in self._stream if free else self._guarded():
                 yield chunk
+            await self._stream.aclose()  # before the permit goes back: who gets it finds the connection free
         except Exception as exc:
             error = self._broken(exc)
             if error is exc:
                 raise
             raise error from exc
+        except BaseException:
+            self._cut()
+            raise
         self._complete()
 
-    async def _in_time(self) -> AsyncIterator[bytes]:
-        """Chunk by chunk within what is left: a user's transport does not clamp its own waits."""
-        chunks = aiter(self._stream)
+    async def _guarded(self) -> AsyncIterator[bytes]:
+        """Chunk by chunk: unless the inbound caller goes away, and over an engine of the user's within what is left."""
+        chunks, call = aiter(self._stream), self._attempt.call
 
         async def chunk() -> bytes | None:
             return await anext(chunks, None)
 
         while True:
+            reading: Coroutine[Any, Any, bytes | None] = chunk()
             left = self._attempt.expires - self._now()
-            more = await (chunk() if left == math.inf else within(max(0.0, left), chunk(), self._late))
+            if self._reclaim is None and left < math.inf:
+                reading = within(max(0.0, left), reading, self._late)
+            if call.cancellation is not None:
+                reading = unless_cancelled(call.cancellation, reading, call.cancelled)
+            more = await reading
             if more is None:
                 return
             yield more
@@ -108,8 +124,15 @@ class _AsyncBody(_Body):
     async def aclose(self) -> None:
         try:
             await self._stream.aclose()
+        except BaseException:
+            self._cut()
+            raise
         finally:
             self._closed()
+
+    def _cut(self) -> None:
+        if self._reclaim is not None:
+            self._reclaim()
 
 
 @cache

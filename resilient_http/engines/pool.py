@@ -13,7 +13,7 @@ import ssl
 import threading
 from typing import Any
 
-from resilient_http.engines.async_network import AsyncNetwork
+from resilient_http.engines.async_network import AsyncNetwork, abandon
 from resilient_http.engines.backend import Backend
 from resilient_http.engines.sync_network import SyncNetwork
 from resilient_http.state.endpoints import Endpoint, Link
@@ -47,16 +47,24 @@ class EnginePool:
                     engine = self._engines[endpoint] = make_engine(self._backend, endpoint, is_async=self._is_async)
         return engine
 
-    def replace(self, endpoint: Endpoint, poisoned: Any) -> None:
+    def replace(self, endpoint: Endpoint, poisoned: Any) -> int | None:
         """Take an engine out of use whose pool holds connections that no request owns; what runs on it runs on.
 
         Only a call with a permit reaches the pool, and there are as many connections as permits. So a wait for a
-        connection means that cancelled requests have cost some (httpcore issue 1093).
+        connection means that some are lost, whatever has cost them.
+
+        Returns:
+            How many connections were lost; None when somebody else has replaced it already.
         """
         with self._lock:
-            if self._engines.get(endpoint) is poisoned:
-                del self._engines[endpoint]
-                logger.warning("the connection pool of %s had lost connections to cancellations; renewed", endpoint.url)
+            if self._engines.get(endpoint) is not poisoned:
+                return None
+            del self._engines[endpoint]
+        # Those that are still owned are closed when their request has ended.
+        _core_pool(poisoned)._max_keepalive_connections = 0  # noqa: SLF001 - see _core_pool
+        lost = reclaim(poisoned)
+        logger.warning("the connection pool of %s had lost %d connections; renewed", endpoint.url, lost)
+        return lost
 
     def retire(self, endpoint: Endpoint) -> None:
         """Take the engine of an endpoint that is gone out of use."""
@@ -82,6 +90,38 @@ class EnginePool:
         return sum(len(_core_pool(engine).connections) for engine in list(self._engines.values()))
 
 
+def reclaim(engine: Any, request: Any = None) -> int:
+    """Take back what a cut request has left in its engine's pool: its place, and connections that no request owns.
+
+    A cancellation that arrives while httpcore cleans up leaves them there for good (httpcore issue 1093). Never
+    suspends, so nothing can cut it short.
+
+    Args:
+        engine: The engine that it was sent with.
+        request: The request, which has come to its end one way or another; None for none.
+
+    Returns:
+        How many connections nobody owned.
+    """
+    pool = _core_pool(engine)
+    limits = None if request is None else request.extensions["timeout"]  # ours, an object of this request alone
+    with pool._optional_thread_lock:  # noqa: SLF001 - see _core_pool; so below
+        requests, connections = pool._requests, pool._connections  # noqa: SLF001
+        for held in [held for held in requests if held.request.extensions.get("timeout") is limits]:
+            requests.remove(held)
+        owned = {id(held.connection) for held in requests}
+        lost = [
+            connection
+            for connection in connections
+            if id(connection) not in owned and not connection.is_idle() and not connection.is_closed()
+        ]
+        for connection in lost:
+            connections.remove(connection)
+    for connection in lost:
+        abandon(connection) if hasattr(connection, "aclose") else connection.close()
+    return len(lost)
+
+
 def is_instrumented(module: Any) -> bool:
     """Whether OpenTelemetry's instrumentation has wrapped httpx's transports."""
     return hasattr(module.HTTPTransport.handle_request, "__wrapped__")
@@ -104,8 +144,7 @@ def make_engine(backend: Backend, endpoint: Endpoint, *, is_async: bool) -> Any:
     network = AsyncNetwork if is_async else SyncNetwork
     address = None if link.proxy else (endpoint.host, endpoint.port)
     pool = _core_pool(engine)
-    inner = pool._network_backend  # noqa: SLF001 - see _core_pool
-    pool._network_backend = network(backend.core, inner, address, renewable=link.proxy is None)  # noqa: SLF001
+    pool._network_backend = network(backend.core, address, renewable=link.proxy is None)  # noqa: SLF001 - see _core_pool
     return engine
 
 

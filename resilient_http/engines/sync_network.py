@@ -2,37 +2,100 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
+import selectors
 import socket
+import ssl
+import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
-from resilient_http.engines.network import Watch, clamp, connect_allowance, negotiated_http2, note_if_late, unclamped
+from resilient_http.engines.dial import begin, is_readable
+from resilient_http.engines.network import (
+    POLL,
+    STAGGER,
+    Watch,
+    cancellable,
+    clamp,
+    connect_allowance,
+    negotiated_http2,
+    note_if_late,
+    unclamped,
+)
+from resilient_http.engines.resolver import Address, literal, resolver
+from resilient_http.engines.tls_in_tls import TlsInTls
 
-if TYPE_CHECKING:
-    import ssl
+T = TypeVar("T")
+
+PIECE = 65536  # bytes handed to the kernel at once, at most
+
+
+class Patience:
+    """How long one operation may block: as its timeout and its deadline allow, and while somebody waits for it.
+
+    Args:
+        timeout: The operation's timeout, an Allowance of its attempt.
+        late: The exception for when it is too late.
+        clamped: Whether the deadline counts.
+    """
+
+    __slots__ = ("_allowed", "_call", "_late", "_started", "_timeout")
+
+    def __init__(self, timeout: float | None, late: Callable[[str], Exception], *, clamped: bool = True) -> None:
+        self._started = time.monotonic()
+        self._timeout = timeout
+        self._late = late
+        self._allowed = clamp(timeout, self._started) if clamped else unclamped(timeout)
+        self._call = cancellable(timeout)
+
+    def left(self) -> float | None:
+        """Seconds to block before asking again; None for as long as it takes.
+
+        Raises:
+            Cancelled: The inbound caller has gone away.
+        """
+        allowed, call = self._allowed, self._call
+        if allowed is None:
+            left = math.inf
+        else:
+            left = self._started + allowed - time.monotonic()
+            if left <= 0:
+                if allowed <= 0:
+                    raise self._late("the deadline has passed")
+                note_if_late(self._timeout, allowed, self._started)
+                raise self._late(f"nothing within {allowed:.3g} s")
+        if call is not None:
+            if call.gone:
+                raise call.cancelled()
+            left = min(left, POLL)
+        return None if left == math.inf else left
 
 
 class SyncStream:
-    """A connection of the sync engine."""
+    """A connection of the sync engine.
 
-    def __init__(self, core: Any, inner: Any, reopen: Callable[[float | None], Any], *, renewable: bool) -> None:
+    Args:
+        core: httpcore or httpcore2.
+        sock: A connected socket, or a TLS socket.
+        reopen: Connects another one like it.
+        renewable: Whether it may be replaced when it has been idle for long.
+    """
+
+    def __init__(self, core: Any, sock: Any, reopen: Callable[[float | None], Any], *, renewable: bool) -> None:
         self._core = core
-        self._inner = inner
+        self._sock = sock
         self._reopen = reopen
         self.watch = Watch(renewable=renewable)
+        self.watch.multiplexed = negotiated_http2(self)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read, at most to the deadline."""
-        started = time.monotonic()
-        allowed = unclamped(timeout) if self.watch.multiplexed else clamp(timeout, started)
-        if allowed is not None and allowed <= 0:
-            raise self._core.ReadTimeout("the deadline has passed")
-        try:
-            data: bytes = self._inner.read(max_bytes, allowed)
-        except self._core.ReadTimeout:
-            note_if_late(timeout, allowed, started)
-            raise
+        patience = Patience(timeout, self._core.ReadTimeout, clamped=not self.watch.multiplexed)
+        data: bytes = _in_time(self._sock, patience, self._core.ReadError, self._sock.recv, max_bytes)
         self.watch.used = time.monotonic()
         return data
 
@@ -43,48 +106,60 @@ class SyncStream:
             self.watch.sending(timeout)
         if not buffer:
             return
-        started = time.monotonic()
-        if self.watch.begins(timeout) and self.watch.stale(started):
+        if self.watch.begins(timeout) and self.watch.stale(time.monotonic()):
             fresh = self._reopen(connect_allowance(timeout))
-            self._inner.close()
-            self._inner, started = fresh, time.monotonic()
-        view = memoryview(buffer)
-        while view:
-            allowed = clamp(timeout, time.monotonic())
-            if allowed is not None and allowed <= 0:
-                raise self._core.WriteTimeout("the deadline has passed")
-            self.watch.sending(timeout)
-            # In pieces, so that a large body to a peer that reads slowly meets the deadline between them.
-            self._inner.write(bytes(view[:65536]), allowed)
-            view = view[65536:]
+            self._sock.close()
+            self._sock = fresh
+        patience = Patience(timeout, self._core.WriteTimeout)
+        patience.left()
+        self.watch.sending(timeout)
+        unsent = memoryview(buffer)
+        while unsent:
+            sent = _in_time(self._sock, patience, self._core.WriteError, self._sock.send, unsent[:PIECE])
+            unsent = unsent[sent:]
         self.watch.used = time.monotonic()
 
     def close(self) -> None:
         """Close the connection."""
-        self._inner.close()
+        self._sock.close()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> SyncStream:
-        """The same connection under TLS."""
+        """The same connection under TLS; its handshake ends at the deadline at the latest."""
+        core = self._core
 
         def handshake(raw: Any, timeout: float | None) -> Any:
-            allowed = clamp(timeout, time.monotonic())
-            if allowed is not None and allowed <= 0:
-                raw.close()
-                raise self._core.ConnectTimeout("the deadline has passed")
-            return raw.start_tls(ssl_context, server_hostname, allowed)
+            secured = raw
+            try:
+                patience = Patience(timeout, core.ConnectTimeout)
+                patience.left()
+                secured = _under_tls(raw, ssl_context, server_hostname)
+                _in_time(secured, patience, core.ConnectError, secured.do_handshake)
+            except BaseException as exc:
+                secured.close()
+                if isinstance(exc, (OSError, ValueError)):  # before a byte was sent: a name that cannot be one, say
+                    raise core.ConnectError(str(exc)) from exc
+                raise
+            return secured
 
         def reopen(timeout: float | None) -> Any:
             return handshake(self._reopen(timeout), timeout)
 
-        secured = SyncStream(self._core, handshake(self._inner, timeout), reopen, renewable=self.watch.renewable)
-        secured.watch.multiplexed = negotiated_http2(secured)
-        return secured
+        return SyncStream(core, handshake(self._sock, timeout), reopen, renewable=self.watch.renewable)
 
     def get_extra_info(self, info: str) -> Any:
-        """What the underlying stream knows."""
-        return self._inner.get_extra_info(info)
+        """What httpcore asks of a connection."""
+        sock = self._sock
+        if info == "ssl_object":
+            return sock if isinstance(sock, ssl.SSLSocket) else getattr(sock, "ssl_object", None)
+        if info == "client_addr":
+            return sock.getsockname()
+        if info == "server_addr":
+            return sock.getpeername()
+        if info == "socket":
+            return sock
+        return is_readable(sock) if info == "is_readable" else None
 
 
 class SyncNetwork:
@@ -92,14 +167,12 @@ class SyncNetwork:
 
     Args:
         core: httpcore or httpcore2.
-        inner: The backend that does the work.
         address: Where to connect whatever host the URL names, or None to go by the URL.
         renewable: Whether an idle connection may be replaced (not through a proxy, whose CONNECT would be lost).
     """
 
-    def __init__(self, core: Any, inner: Any, address: tuple[str, int] | None, *, renewable: bool) -> None:
+    def __init__(self, core: Any, address: tuple[str, int] | None, *, renewable: bool) -> None:
         self._core = core
-        self._inner = inner
         self._address = address
         self._renewable = renewable
 
@@ -111,51 +184,93 @@ class SyncNetwork:
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> SyncStream:
-        """Connect to the endpoint's address, at most to the deadline over all its addresses together."""
+        """Connect to the endpoint's address, at most to the deadline over its name and all its addresses together."""
         host, port = self._address or (host, port)
+        options = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *(socket_options or ()))
 
-        def reopen(timeout: float | None) -> Any:
-            return self._connect(host, port, timeout, local_address, socket_options)
+        def reopen(timeout: float | None) -> socket.socket:
+            patience = Patience(timeout, self._core.ConnectTimeout)
+            patience.left()
+            try:
+                return dial(literal(host, port) or _resolve(host, port, patience), patience, local_address, options)
+            except OSError as exc:
+                raise self._core.ConnectError(str(exc)) from exc
 
         return SyncStream(self._core, reopen(timeout), reopen, renewable=self._renewable)
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> Any:
-        """Connect to a Unix socket."""
-        return self._inner.connect_unix_socket(path, clamp(timeout, time.monotonic()), socket_options)
+    ) -> SyncStream:
+        """Refused: an endpoint is an origin."""
+        message = "an engine of resilient_http connects over TCP"
+        raise NotImplementedError(message)
 
     def sleep(self, seconds: float) -> None:
         """Wait; httpcore's own retries would, and they are off."""
-        self._inner.sleep(seconds)
+        time.sleep(seconds)
 
-    def _connect(
-        self, host: str, port: int, timeout: float | None, local: str | None, options: Iterable[Any] | None
-    ) -> Any:
-        started = time.monotonic()
-        allowed = clamp(timeout, started)
-        end = None if allowed is None else started + allowed
-        addresses = self._resolve(host, port)
-        for position, address in enumerate(addresses):
-            # Each address gets an equal share of what is left, so that one that hangs cannot use up the rest's.
-            share = None if end is None else (end - time.monotonic()) / (len(addresses) - position)
-            if share is not None and share <= 0:
-                break
-            began = time.monotonic()
-            try:
-                return self._inner.connect_tcp(address, port, share, local, options)
-            except self._core.ConnectTimeout:
-                note_if_late(timeout, share, began)
-                if position == len(addresses) - 1:
-                    raise
-            except self._core.ConnectError:
-                if position == len(addresses) - 1:
-                    raise
-        raise self._core.ConnectTimeout("the deadline has passed")
 
-    def _resolve(self, host: str, port: int) -> list[str]:
+def dial(
+    addresses: Sequence[Address], patience: Patience, local: str | None, options: Iterable[tuple[int, int, int]]
+) -> socket.socket:
+    """The first connection to one of the addresses; the next is tried when one fails, and beside one that is slow.
+
+    Raises:
+        OSError: All failed; the last failure.
+
+    Source: RFC 8305, section 5.
+    """
+    waiting = deque(addresses)
+    failure = OSError("the name has no address")
+    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as losers:
+        next_at = -math.inf
+        while waiting or selector.get_map():
+            if waiting and (not selector.get_map() or time.monotonic() >= next_at):
+                next_at = time.monotonic() + STAGGER
+                try:
+                    sock = begin(waiting.popleft(), local, options)
+                except OSError as exc:
+                    failure = exc
+                    continue
+                losers.callback(sock.close)
+                selector.register(sock, selectors.EVENT_WRITE)
+            left = patience.left()
+            if waiting:
+                left = min(math.inf if left is None else left, max(0.0, next_at - time.monotonic()))
+            for key, _ in selector.select(left):
+                winner: Any = key.fileobj
+                selector.unregister(winner)
+                refused = winner.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if not refused:
+                    # What the stack closes is a socket that the connection has been taken out of.
+                    return socket.socket(winner.family, winner.type, winner.proto, fileno=winner.detach())
+                failure, next_at = OSError(refused, os.strerror(refused)), -math.inf
+    raise failure
+
+
+def _resolve(host: str, port: int, patience: Patience) -> Sequence[Address]:
+    lookup, done = resolver().begin(host, port), threading.Event()
+    lookup.when_done(done.set)
+    while not done.wait(patience.left()):
+        pass
+    return lookup.addresses()
+
+
+def _in_time(
+    sock: Any, patience: Patience, broken: Callable[[str], Exception], operation: Callable[..., T], *arguments: Any
+) -> T:
+    """What the operation gives; it is called again as long as there is patience."""
+    while True:
+        sock.settimeout(patience.left())
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            return operation(*arguments)
+        except TimeoutError:
+            continue
         except OSError as exc:
-            raise self._core.ConnectError(f"{host}: {exc}") from exc
-        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+            raise broken(str(exc)) from exc
+
+
+def _under_tls(sock: Any, context: ssl.SSLContext, server_name: str | None) -> Any:
+    if isinstance(sock, (ssl.SSLSocket, TlsInTls)):
+        return TlsInTls(sock, context, server_name)
+    return context.wrap_socket(sock, server_hostname=server_name, do_handshake_on_connect=False)

@@ -1,4 +1,4 @@
-"""Time limit: await what may take too long, at the least cost where it does not."""
+"""Time limit: await what may take too long, or for somebody who may go away, at the least cost where it does not."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 import anyio
+
+from resilient_http.engines.loop import waker
+from resilient_http.scope import Cancellation
 
 T = TypeVar("T")
 
@@ -35,6 +38,15 @@ async def within(seconds: float, work: Coroutine[Any, Any, T], late: Callable[[]
             raise late() from exc
         raise  # the work's own
     return result
+
+
+async def unless_cancelled(
+    cancellation: Cancellation, work: Coroutine[Any, Any, T], gone: Callable[[], Exception]
+) -> T:
+    """Await `work` until the cancellation is requested; then it is cancelled, and what `gone` makes is raised."""
+    with anyio.CancelScope() as cut, cancellation.listening(waker(cut.cancel)):
+        return await work
+    raise gone()
 
 
 async def _within_on_trio(seconds: float, work: Coroutine[Any, Any, T], late: Callable[[], Exception]) -> T:

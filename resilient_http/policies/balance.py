@@ -12,6 +12,7 @@ from resilient_http.call import Attempt
 from resilient_http.errors import CircuitOpen, NoEndpoint
 from resilient_http.events import Hub, Stalled
 from resilient_http.policies import AttemptProceed
+from resilient_http.semantics import DEPENDENCY_DOWN
 from resilient_http.state.endpoints import Endpoint, Endpoints
 from resilient_http.state.outcome import Fault, Outcome, judge_fault, judge_status
 
@@ -22,11 +23,13 @@ class BalancePolicy:
     Args:
         endpoints: The upstream's endpoints.
         hub: Where to tell that we stalled.
+        trusts_marker: Whether an answer may say that it is a dependency that is down, and not the endpoint.
     """
 
-    def __init__(self, endpoints: Endpoints, hub: Hub) -> None:
+    def __init__(self, endpoints: Endpoints, hub: Hub, *, trusts_marker: bool = False) -> None:
         self._endpoints = endpoints
         self._hub = hub
+        self._trusts_marker = trusts_marker
 
     async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
         """Raise CircuitOpen when all circuits are open."""
@@ -42,12 +45,17 @@ class BalancePolicy:
         attempt.started = now
         call.tried = (*call.tried, endpoint)
         attempt.at_end(self._settle)
-        return await proceed(attempt)
+        reply = await proceed(attempt)
+        if self._trusts_marker and DEPENDENCY_DOWN in reply.headers:
+            attempt.excused = True
+        return reply
 
     def _settle(self, attempt: Attempt, now: float) -> None:
         endpoint, took = attempt.chosen, now - attempt.started
         whole = attempt.fault is None and attempt.status is not None
         outcome = judge_status(attempt.status or 0) if whole else judge(attempt, endpoint, took)
+        if attempt.excused:
+            outcome = Outcome.NEUTRAL
         attempt.entry.outcome = outcome
         answered = took if attempt.fault is None and attempt.status is not None else None
         if attempt.stalled and self._hub.listeners:

@@ -1,4 +1,4 @@
-"""Deadline: a call ends at its deadline, and says so."""
+"""Deadline: a call ends at its deadline, or when nobody waits for it any more, and says so."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ class DeadlinePolicy:
         self._total = total
 
     async def __call__(self, call: Call, proceed: CallProceed) -> Any:
-        """Raise DeadlineExceeded instead of what the deadline caused; anything else passes."""
+        """Raise DeadlineExceeded instead of what the deadline caused, Cancelled when nobody waits for the call."""
         if self._total is not None:
             call.bound(call.started + self._total, self._total)
         if call.port.now() >= call.expires:
             raise call.exceeded()
+        if call.gone:
+            raise call.cancelled()
         try:
             return await proceed(call)
         except Exception as exc:

@@ -2,7 +2,8 @@
 
 A failed attempt is repeated when all of these hold, asked in this order:
 
-    1. its status is one of `statuses`, or it ended in a fault of the network;
+    1. its status is one of `statuses`, without the marker of a dependency that is down, or it ended in a fault of the
+       network;
     2. it provably was not sent, or the method is one of `methods` or carries an Idempotency-Key;
     3. its body can be sent again (what was not sent needs no replay);
     4. fewer than `max_attempts` were made;
@@ -24,7 +25,7 @@ from resilient_http.errors import Refused
 from resilient_http.events import Hub, RetryScheduled, RetrySuppressed
 from resilient_http.journal import Entry
 from resilient_http.policies import CallProceed
-from resilient_http.semantics import RETRYABLE_STATUSES, THROTTLED, retry_after
+from resilient_http.semantics import DEPENDENCY_DOWN, RETRYABLE_STATUSES, THROTTLED, retry_after
 from resilient_http.state.backoff import Backoff
 from resilient_http.state.outcome import Fault
 from resilient_http.state.retry_budget import RetryBudget
@@ -40,6 +41,7 @@ class RetryRules:
     max_attempts: int = 3
     statuses: frozenset[int] = RETRYABLE_STATUSES
     max_wait: float = 5.0
+    trusts_marker: bool = False
 
 
 class RetryPolicy:
@@ -133,17 +135,22 @@ class RetryPolicy:
                 again = (
                     (lambda: response) if await port.set_aside(response, min(KEEP_WITHIN, max(0.0, spare))) else None
                 )
-            await port.sleep(delay)
+            await port.sleep(delay, call.cancellation)
         except BaseException:
             # Cancelled: the repeat that was paid for will not be sent.
             self._refund(number + 1)
             raise
+        if call.gone:
+            self._refund(number + 1)
+            raise call.cancelled()
         return again
 
     def _refuse(self, call: Call, entry: Entry, response: Reply | None, number: int) -> str | None:
         """Why the attempt must not be repeated, whatever the time and the budget."""
         if response is None and entry.fault not in TRANSIENT:
             return "not retryable"
+        if response is not None and self._rules.trusts_marker and DEPENDENCY_DOWN in response.headers:
+            return "a dependency of its own is down"
         if entry.sent and not call.repeatable:
             return f"{call.method} may have been acted on and is not idempotent"
         if entry.sent and not call.replayable:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
 import time
 import weakref
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, TypeVar
 
 import anyio
 
-from resilient_http.call import Admission, Attempt
+from resilient_http.call import Admission, Attempt, Call
 from resilient_http.engines.backend import Backend
 from resilient_http.engines.body import KEPT, async_body, in_memory
 from resilient_http.engines.exchange import failed, received, request_for
-from resilient_http.engines.pool import EnginePool, is_instrumented
-from resilient_http.engines.time_limit import within
-from resilient_http.ports.loops import close_with_loop, has_ended, running_loop
+from resilient_http.engines.loop import has_ended, running_loop, waker
+from resilient_http.engines.pool import EnginePool, is_instrumented, reclaim
+from resilient_http.engines.time_limit import unless_cancelled, within
+from resilient_http.events import Hub, PoolRenewed
+from resilient_http.ports.loops import close_with_loop
+from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
+
+T = TypeVar("T")
 
 
 class AsyncPort:
@@ -28,15 +33,17 @@ class AsyncPort:
 
     Args:
         backend: httpx or httpx2.
+        hub: Where to tell that a connection pool was renewed.
         engine: A transport of the user's to send everything through, or None for one of ours per endpoint and loop.
     """
 
-    def __init__(self, backend: Backend, engine: Any = None) -> None:
+    def __init__(self, backend: Backend, hub: Hub, engine: Any = None) -> None:
         self.is_async = True
         self.rng = random.Random()
         self.now = time.monotonic
         self.wall_now = time.time
         self._backend = backend
+        self._hub = hub
         self._engine = engine
         self._addressed = isinstance(engine, backend.module.AsyncHTTPTransport)
         self._body = async_body(backend.module)
@@ -54,14 +61,16 @@ class AsyncPort:
             pool = self._pools.setdefault(loop, EnginePool(self._backend, is_async=True))
         return pool
 
-    async def sleep(self, seconds: float) -> None:
-        """Let other tasks run for so long."""
+    async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
+        """Let other tasks run for so long. Who awaits the call sees to its cancellation."""
         await anyio.sleep(seconds)
 
-    async def acquire(self, limit: ConcurrencyLimit, wait: float) -> Admission:
+    async def acquire(
+        self, limit: ConcurrencyLimit, wait: float, cancellation: Cancellation | None = None
+    ) -> Admission:
         """Suspend until a permit comes; it may come from another thread or loop."""
         granted = anyio.Event()
-        ticket = limit.join_queue(_waker(granted))
+        ticket = limit.join_queue(waker(granted.set))
         if ticket is None:
             return "queue full"
         if ticket.granted:
@@ -102,23 +111,32 @@ class AsyncPort:
             pass  # as a mock's is: there is nothing to read, and nothing to hold a permit for
         elif attempt.call.streamed:
             attempt.streaming, attempt.expires = True, attempt.call.expires
-            response.stream = self._body(response.stream, attempt, self._backend, watched=self._engine is None)
+            own = None if self._engine is not None else partial(reclaim, engine, request)
+            response.stream = self._body(response.stream, attempt, self._backend, own)
         else:
             response.stream = self._backend.module.ByteStream(await _read(response.stream))
         return response
 
     async def _exchange_watched(self, engines: EnginePool, endpoint: Endpoint, request: Any, attempt: Attempt) -> Any:
         """Through our own engine, whose waits are clamped; only a body that the user generates may wait beyond that."""
+        exchange = self._exchange if attempt.call.replayable else self._cut_off
         engine = engines.engine(endpoint)
         try:
-            if attempt.call.replayable:
-                return await self._exchange(engine, request, attempt)
-            return await self._cut_off(engine, request, attempt)
-        except Exception as exc:
-            if not self._backend.waited_for_connection(exc):
-                raise
-            engines.replace(endpoint, engine)
-            return await self._exchange(engines.engine(endpoint), request, attempt)
+            try:
+                return await exchange(engine, request, attempt)
+            except Exception as exc:
+                if not self._backend.waited_for_connection(exc):
+                    raise
+                lost = engines.replace(endpoint, engine)
+                if lost is not None and self._hub.listeners:
+                    self._hub.emit(PoolRenewed(attempt.call.upstream, endpoint.url, lost))
+                engine = engines.engine(endpoint)
+                return await exchange(engine, request, attempt)
+        except Exception:
+            raise
+        except BaseException:
+            reclaim(engine, request)
+            raise
 
     def _cut_off(self, engine: Any, request: Any, attempt: Attempt) -> Coroutine[Any, Any, Any]:
         """Through what waits where we cannot clamp it: cancelled from outside when time is up."""
@@ -129,6 +147,22 @@ class AsyncPort:
     def _late(self) -> Exception:
         late: Exception = self._backend.module.ReadTimeout("no answer before the time was up")
         return late
+
+    def guarded(self, call: Call, work: Coroutine[Any, Any, T], *, foreign: bool = False) -> Coroutine[Any, Any, T]:
+        """`work` for a call, cut when its inbound caller goes away.
+
+        Args:
+            call: The call.
+            work: What is done for it.
+            foreign: Whether code of the user's takes part, which may wait where we cannot clamp it; then the work is
+                cut at the call's deadline too.
+        """
+        dress = self._backend.dress
+        if foreign and call.expires < math.inf:
+            work = within(max(0.0, call.expires - self.now()), work, lambda: dress(call.exceeded()))
+        if call.cancellation is not None:
+            work = unless_cancelled(call.cancellation, work, lambda: dress(call.cancelled()))
+        return work
 
     async def set_aside(self, reply: Any, within: float) -> bool:
         """Read the rest of a streamed response, if it is small and comes in time, and give its connection back."""
@@ -166,25 +200,6 @@ class AsyncPort:
     async def _close(self, engines: list[Any]) -> None:
         for engine in engines:
             await engine.aclose()
-
-
-def _waker(granted: anyio.Event) -> Callable[[], object]:
-    """Sets the event from any thread."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        token = running_loop()
-        return lambda: token.run_sync_soon(granted.set)
-    return lambda: _call_soon(loop, granted)
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, granted: anyio.Event) -> bool:
-    """False when the loop, and with it the caller, is gone."""
-    try:
-        loop.call_soon_threadsafe(granted.set)
-    except RuntimeError:
-        return False
-    return True
 
 
 async def _read(stream: Any) -> bytes:

@@ -7,29 +7,14 @@ Django runs an async view under WSGI in a loop of its own.
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import AsyncGenerator
 from typing import Any
 from weakref import WeakSet
 
+from resilient_http.engines.loop import has_ended, running_loop
 from resilient_http.engines.pool import EnginePool
 
 _waiting: dict[Any, tuple[AsyncGenerator[None, None], WeakSet[EnginePool]]] = {}
-
-
-def running_loop() -> Any:
-    """What stands for the running event loop: asyncio's loop, or trio's token."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        # Only a program that runs trio has it imported.
-        return sys.modules["trio"].lowlevel.current_trio_token()
-
-
-def has_ended(loop: Any) -> bool:
-    """Whether an asyncio loop is closed; of a trio token it is not known."""
-    return isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()
 
 
 async def close_with_loop(pool: EnginePool) -> None:

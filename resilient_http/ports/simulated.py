@@ -20,6 +20,7 @@ from types import coroutine
 from typing import Any
 
 from resilient_http.call import Admission, Attempt
+from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.outcome import Fault
 
@@ -84,11 +85,13 @@ class SimulatedPort:
         """The same: the simulated world began at the epoch."""
         return self._clock
 
-    async def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
         """Resume when the clock has come so far."""
         await _until(self._clock + max(0.0, seconds))
 
-    async def acquire(self, limit: ConcurrencyLimit, wait: float) -> Admission:
+    async def acquire(
+        self, limit: ConcurrencyLimit, wait: float, cancellation: Cancellation | None = None
+    ) -> Admission:
         """Queue until a permit comes or the clock has passed `wait`."""
         task = self._running
         if task is None:

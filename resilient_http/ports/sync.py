@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from resilient_http.call import Admission, Attempt
@@ -14,6 +15,8 @@ from resilient_http.engines.body import KEPT, in_memory, sync_body
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.pool import EnginePool, is_instrumented
 from resilient_http.errors import ForeignAwait
+from resilient_http.events import Hub, PoolRenewed
+from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
 
@@ -25,25 +28,34 @@ class SyncPort:
 
     Args:
         backend: httpx or httpx2.
+        hub: Where to tell that a connection pool was renewed.
         engine: A transport of the user's to send everything through, or None for one of ours per endpoint.
     """
 
-    def __init__(self, backend: Backend, engine: Any = None) -> None:
+    def __init__(self, backend: Backend, hub: Hub, engine: Any = None) -> None:
         self.is_async = False
         self.rng = random.Random()
         self.now = time.monotonic
         self.wall_now = time.time
         self.engines = EnginePool(backend, is_async=False)
         self._backend = backend
+        self._hub = hub
         self._engine = engine
         self._addressed = isinstance(engine, backend.module.HTTPTransport)
         self._body = sync_body(backend.module)
 
-    async def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
         """Block for so long."""
-        time.sleep(seconds)  # noqa: ASYNC251 - this port never suspends; the thread is the caller's own
+        if cancellation is None:
+            time.sleep(seconds)  # noqa: ASYNC251 - this port never suspends; the thread is the caller's own
+        else:
+            cancelled = threading.Event()
+            with cancellation.listening(cancelled.set):
+                cancelled.wait(seconds)
 
-    async def acquire(self, limit: ConcurrencyLimit, wait: float) -> Admission:
+    async def acquire(
+        self, limit: ConcurrencyLimit, wait: float, cancellation: Cancellation | None = None
+    ) -> Admission:
         """Block until a permit comes."""
         granted = threading.Event()
         ticket = limit.join_queue(granted.set)
@@ -52,13 +64,16 @@ class SyncPort:
         if ticket.granted:
             return "granted"
         try:
-            granted.wait(None if wait == float("inf") else max(0.0, wait))
+            with nullcontext() if cancellation is None else cancellation.listening(granted.set):
+                granted.wait(None if wait == float("inf") else max(0.0, wait))
         except BaseException:
             # KeyboardInterrupt: leave no permit behind.
             if not limit.abandon(ticket):
                 limit.release()
             raise
-        return "too late" if limit.abandon(ticket) else "granted"
+        if not limit.abandon(ticket):
+            return "granted"
+        return "cancelled" if cancellation is not None and cancellation.requested else "too late"
 
     async def send(self, attempt: Attempt) -> Any:
         """Send and, unless the user streams it, read the whole body."""
@@ -74,14 +89,16 @@ class SyncPort:
             except Exception as exc:
                 if not watched or not self._backend.waited_for_connection(exc):
                     raise
-                self.engines.replace(endpoint, engine)
+                lost = self.engines.replace(endpoint, engine)
+                if lost is not None and self._hub.listeners:
+                    self._hub.emit(PoolRenewed(attempt.call.upstream, endpoint.url, lost))
                 response = self.engines.engine(endpoint).handle_request(request)
             received(attempt, response)
             if in_memory(response, self._backend):
                 pass  # as a mock's is: there is nothing to read, and nothing to hold a permit for
             elif attempt.call.streamed:
                 attempt.streaming, attempt.expires = True, attempt.call.expires
-                response.stream = self._body(response.stream, attempt, self._backend, watched=watched)
+                response.stream = self._body(response.stream, attempt, self._backend)
             else:
                 response.stream = self._backend.module.ByteStream(_read(response.stream))
         except BaseException as exc:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ from resilient_http.errors import SettingsError
 from resilient_http.settings.policies import (
     CircuitSettings,
     ConcurrencySettings,
+    DeadlineHeader,
+    HeaderName,
     PoolSettings,
     RetrySettings,
     Seconds,
@@ -79,6 +82,9 @@ class UpstreamSettings(Model):
         concurrency: See ConcurrencySettings; None for no limit but the pool's.
         balance: How an endpoint is chosen: "p2c".
         propagate: Trace headers to send: "tracecontext", "none", or "all" (with baggage, for upstreams of one's own).
+        deadline_header: Header that tells it how long we wait for this attempt, None for none.
+        trust_dependency_marker: Whether its answer `X-Dependency-Down` is believed: that a service behind it is down,
+            so that the answer is neither repeated nor counted against it.
         tls: See TlsSettings.
         http2: Whether HTTP/2 is offered to https endpoints (needs the extra `http2`).
         proxy: URL of a proxy that connections go through.
@@ -93,6 +99,8 @@ class UpstreamSettings(Model):
     concurrency: ConcurrencySettings | None = ConcurrencySettings()
     balance: Literal["p2c"] = "p2c"
     propagate: Literal["none", "tracecontext", "all"] = "tracecontext"
+    deadline_header: DeadlineHeader | None = None
+    trust_dependency_marker: bool = False
     tls: TlsSettings = TlsSettings()
     http2: bool = False
     proxy: SecretStr | None = None
@@ -142,14 +150,39 @@ class InboundSettings(Model):
     """What bounds the inbound requests of a web service, and so their outbound calls.
 
     Attributes:
-        timeout: Seconds that an inbound request has, or None for no deadline of its own.
-        deadline_headers: Headers in which a caller says how many milliseconds it will wait; they only shorten.
+        timeout: Seconds that an inbound request has, or None for no deadline of its own. A view or route may have its
+            own.
+        deadline_headers: Headers in which a caller says how long it will wait. They shorten the timeout.
+        max: Most seconds to which a deadline header of a trusted peer lengthens the timeout.
+        trusted_peers: IP addresses and networks (CIDR) whose deadline headers may lengthen and whose queue header is
+            believed; "unix" for connections over a Unix socket.
+        queue_header: Header in which a trusted peer says when the request reached it; None for none.
         reserve: Seconds kept back for answering; at most a fifth of the budget is.
+        cancel_on_disconnect: Whether outbound calls end with Cancelled when their inbound caller goes away.
+        answers: Whether an uncaught DeadlineExceeded becomes 504, and an uncaught Refused 503.
     """
 
     timeout: Seconds | None = 10.0
-    deadline_headers: tuple[str, ...] = ("x-envoy-expected-rq-timeout-ms",)
+    deadline_headers: tuple[DeadlineHeader, ...] = (DeadlineHeader(name="x-envoy-expected-rq-timeout-ms", unit="ms"),)
+    max: Seconds = 60.0
+    trusted_peers: tuple[str, ...] = ()
+    queue_header: HeaderName | None = "x-request-start"
     reserve: Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)] = 0.05
+    cancel_on_disconnect: bool = True
+    answers: bool = True
+
+    @field_validator("trusted_peers")
+    @classmethod
+    def _are_networks(cls, peers: tuple[str, ...]) -> tuple[str, ...]:
+        for peer in peers:
+            if peer == "unix":
+                continue
+            try:
+                ip_network(peer, strict=False)
+            except ValueError:
+                message = f'{peer!r} is neither an IP address, nor a network like 10.0.0.0/8, nor "unix"'
+                raise ValueError(message) from None
+        return peers
 
 
 class Settings(Model):

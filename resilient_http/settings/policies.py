@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from resilient_http.semantics import IDEMPOTENT_METHODS, RETRYABLE_STATUSES
 from resilient_http.settings.validation import Model, mistake_at, not_bool
@@ -16,6 +18,45 @@ PositiveRatio = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=1, al
 Rate = Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, BeforeValidator(not_bool), Field(ge=1)]
 Size = Annotated[int, BeforeValidator(not_bool), Field(ge=0)]
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def _is_header_name(name: str) -> str:
+    if not HEADER_NAME.fullmatch(name):
+        message = "the name of a header is needed, like x-request-timeout"
+        raise ValueError(message)
+    return name.lower()
+
+
+HeaderName = Annotated[str, AfterValidator(_is_header_name)]  # RFC 9110, section 5.6.2
+
+
+class DeadlineHeader(Model):
+    """A header that says how long a caller waits. Written as its name where that tells the unit.
+
+    Attributes:
+        name: Its name.
+        unit: "ms", "s", or "grpc" (digits and one of H M S m u n). grpc-timeout and names that end in -ms need none.
+    """
+
+    name: HeaderName
+    unit: Literal["ms", "s", "grpc"]
+
+    def __str__(self) -> str:
+        """Its name."""
+        return self.name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        raw = {"name": value} if isinstance(value, str) else value
+        if not isinstance(raw, Mapping) or "unit" in raw or not isinstance(raw.get("name"), str):
+            return raw
+        name = raw["name"].lower()
+        if name == "grpc-timeout" or name.endswith("-ms"):
+            return {**raw, "unit": "grpc" if name == "grpc-timeout" else "ms"}
+        message = f'{name} does not tell its unit; write {{"name": "{name}", "unit": "s"}}, or "ms", or "grpc"'
+        raise ValueError(message)
 
 
 class TimeoutSettings(Model):

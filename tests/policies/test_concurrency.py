@@ -7,7 +7,7 @@ import math
 import pytest
 
 from resilient_http.call import Attempt, Call
-from resilient_http.errors import Saturated
+from resilient_http.errors import DeadlineExceeded, Saturated
 from resilient_http.policies.concurrency import ConcurrencyPolicy
 from resilient_http.ports.simulated import SimulatedFailure, SimulatedPort, SimulatedReply
 from resilient_http.state.concurrency import ConcurrencyLimit
@@ -19,10 +19,10 @@ from tests.simulation.world import cancel
 class Upstream:
     """A limiter, and calls that each hold a permit for a second, or end as `respond` says."""
 
-    def __init__(self, limit=1, queue=10, wait=None, respond=lambda attempt, now: (1.0, SimulatedReply())):
+    def __init__(self, limit=1, queue=10, wait=None, usual=0.0, respond=lambda attempt, now: (1.0, SimulatedReply())):
         self.limit = ConcurrencyLimit(limit, queue)
         self.port = SimulatedPort(respond)
-        self.policy = ConcurrencyPolicy(self.limit, wait)
+        self.policy = ConcurrencyPolicy(self.limit, wait, lambda: usual)
         self.ends = {}  # name -> (when it ended, how)
         self.entries = {}
         self.most = 0
@@ -109,7 +109,21 @@ def test_nobody_waits_beyond_the_deadline():
     upstream.port.run()
     ended, error = upstream.ends["b"]
     assert ended == 0.5
-    assert isinstance(error, Saturated)
+    assert isinstance(error, DeadlineExceeded)
+    assert "500 ms in the queue; attempt 1 was waiting for a permit" in str(error)
+
+
+def test_nobody_waits_when_what_is_left_is_less_than_an_attempt_usually_takes():
+    upstream = Upstream(limit=1, wait=None, usual=1.0)
+    upstream.spawn("a")
+    upstream.spawn("b", within=0.5)
+    upstream.spawn("c", within=1.3)
+    upstream.port.run()
+    at_once, in_vain = upstream.ends["b"], upstream.ends["c"]
+    assert at_once[0] == 0.0
+    assert "leaves no time for an attempt" in str(at_once[1])
+    assert in_vain[0] == pytest.approx(0.3)
+    assert isinstance(in_vain[1], DeadlineExceeded)
 
 
 def test_without_a_deadline_and_a_timeout_a_call_waits_as_long_as_it_takes():

@@ -44,6 +44,8 @@ def test_the_defaults_of_an_upstream_are_those_of_the_design():
         "concurrency": {"limit": 100, "queue": 100},
         "balance": "p2c",
         "propagate": "tracecontext",
+        "deadline_header": None,
+        "trust_dependency_marker": False,
         "tls": {"verify": True, "cert": None},
         "http2": False,
         "proxy": None,
@@ -57,8 +59,13 @@ def test_the_defaults_at_the_root_are_those_of_the_design():
         "backend": "httpx",
         "inbound": {
             "timeout": 10.0,
-            "deadline_headers": ("x-envoy-expected-rq-timeout-ms",),
+            "deadline_headers": ({"name": "x-envoy-expected-rq-timeout-ms", "unit": "ms"},),
+            "max": 60.0,
+            "trusted_peers": (),
+            "queue_header": "x-request-start",
             "reserve": 0.05,
+            "cancel_on_disconnect": True,
+            "answers": True,
         },
         "upstreams": {},
     }
@@ -113,12 +120,13 @@ def test_settings_cannot_be_changed():
 
 def test_collections_are_tuples():
     settings = Settings(
-        inbound={"deadline_headers": ["x-deadline"]},
+        inbound={"deadline_headers": ["x-deadline-ms"], "trusted_peers": ["10.0.0.0/8"]},
         upstreams={"payments": {"endpoints": ["http://n1"], "retry": {"statuses": [503], "methods": ["GET"]}}},
     )
     payments = settings.upstreams["payments"]
     for collection in (
         settings.inbound.deadline_headers,
+        settings.inbound.trusted_peers,
         payments.endpoints,
         payments.retry.statuses,
         payments.retry.methods,

@@ -1,0 +1,241 @@
+"""Cancellation: a caller that gives up costs no connection, and an inbound caller that goes away ends the work."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import random
+import threading
+import time
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+import pytest
+import trio
+
+from resilient_http import Cancellation, Resilience, Scope, detached, enter_scope
+from resilient_http.events import PoolRenewed
+from tests.live.servers import answer, delay, drip_body, hang
+
+SOON = 0.15  # seconds in which a call ends when its inbound caller has gone: two looks, and a busy machine
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def loop(request):
+    return request.param
+
+
+def upstream(*endpoints, **settings):
+    return {"upstreams": {"payments": {"endpoints": list(endpoints), **settings}}}
+
+
+NARROW = {
+    "pool": {"max_connections": 10},
+    "concurrency": {"limit": 10, "queue": 10_000},
+    "timeout": {"pool": 30.0},
+    "circuit": None,
+}
+
+
+@asynccontextmanager
+async def patience(loop, seconds):
+    """The loop's own way of giving up: asyncio cancels a task once, trio at each checkpoint."""
+    if loop == "trio":
+        with trio.move_on_after(seconds):
+            yield
+    else:
+        async with asyncio.timeout(seconds):
+            yield
+
+
+def pools_of(resilience):
+    """Httpcore's pools of the running loop."""
+    return [engine._pool for engine in resilience.async_port.engines._engines.values()]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["get", "stream"])
+def test_five_thousand_cancelled_requests_cost_no_connection(loop, backend, nginx, streamed):
+    server, events, dice = nginx(), [], random.Random(7)
+    settings = {"backend": backend, **upstream(server.url, **NARROW)}
+    resilience = Resilience(settings, listeners=[events.append])
+
+    async def request(client):
+        if streamed:
+            async with client.stream("GET", "http://payments/") as response:
+                await response.aread()
+        else:
+            await client.get("http://payments/")
+
+    async def impatient(client, count):
+        for _ in range(count):
+            with suppress(TimeoutError):
+                async with patience(loop, dice.uniform(0.0, 0.004)):
+                    await request(client)
+
+    before = open_sockets()
+
+    async def story():
+        async with resilience, resilience.async_client() as client:
+            async with anyio.create_task_group() as callers:
+                for _ in range(20):
+                    callers.start_soon(impatient, client, 250)
+            left = [connection for pool in pools_of(resilience) for connection in pool.connections]
+            answers = [await client.get("http://payments/") for _ in range(10)]
+            return answers, left, resilience.status()["upstreams"]["payments"]["concurrency"]
+
+    answers, left, limiter = anyio.run(story, backend=loop)
+
+    assert [response.status_code for response in answers] == [200] * 10
+    assert not [event for event in events if isinstance(event, PoolRenewed)]
+    assert 0 < len(left) <= 10
+    assert all(connection.is_idle() or connection.is_closed() for connection in left)
+    assert limiter == {"limit": 10, "in_flight": 0, "queued": 0, "queue": 10_000}
+    assert open_sockets() == before
+
+
+def open_sockets():
+    """How many sockets this process has open."""
+    count = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one that lists them is gone again
+            count += str(descriptor.readlink()).startswith("socket:")
+    return count
+
+
+def test_a_poisoned_pool_is_renewed_without_failing_a_call(loop, backend, fault_server):
+    server, events = fault_server(hang()), []
+    settings = {"backend": backend, **upstream(server.url, **NARROW)}
+    resilience = Resilience(settings, listeners=[events.append])
+
+    async def story():
+        async with resilience, resilience.async_client() as client:
+            with anyio.move_on_after(0.1):
+                await client.get("http://payments/")
+            (pool,) = pools_of(resilience)
+            # What a cancellation at the wrong moment leaves behind: connections that are busy for nobody.
+            connections = [pool.create_connection(origin_of(pool, server)) for _ in range(10)]
+            for connection in connections:
+                connection._connection = await a_new_connection(connection, server)
+            pool._connections[:] = connections
+            server.play(answer(200, "well"))
+            response = await client.get("http://payments/")
+            return response.text, pools_of(resilience)[0] is not pool
+
+    assert anyio.run(story, backend=loop) == ("well", True)
+    assert [event for event in events if isinstance(event, PoolRenewed)] == [PoolRenewed("payments", server.url, 10)]
+
+
+def origin_of(pool, server):
+    core = importlib.import_module(type(pool).__module__.partition(".")[0])
+    return core.URL(server.url).origin
+
+
+async def a_new_connection(connection, server):
+    core = importlib.import_module(type(connection).__module__.partition(".")[0])
+    host, port = server.url.removeprefix("http://").split(":")
+    stream = await connection._network_backend.connect_tcp(host, int(port))
+    return core.AsyncHTTP11Connection(origin=connection._origin, stream=stream)
+
+
+def cancelled_after(seconds):
+    """A cancellation that somebody requests in a moment, from another thread."""
+    cancellation = Cancellation()
+    timer = threading.Timer(seconds, cancellation.request)
+    timer.start()
+    return cancellation
+
+
+HARDSHIPS = {
+    "no answer": lambda server, unanswered: (server(hang()).url, {}),
+    "body drip": lambda server, unanswered: (server(drip_body(0.01)).url, {}),
+    "connect": lambda server, unanswered: (unanswered, {}),
+    "backoff": lambda server, unanswered: (server(answer(503, headers={"Retry-After": "3"})).url, {}),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["get", "stream"])
+@pytest.mark.parametrize("hardship", HARDSHIPS)
+def test_a_call_ends_when_its_inbound_caller_goes_away(caller, fault_server, unanswered_url, hardship, stream):
+    url, settings = HARDSHIPS[hardship](fault_server, unanswered_url)
+
+    async def body(client):
+        with enter_scope(Scope(cancellation=cancelled_after(0.1))):
+            started = time.monotonic()
+            with pytest.raises(caller.errors.Cancelled, match="the inbound caller went away") as caught:
+                await (client.stream("GET", "http://payments/") if stream else client.get("http://payments/"))
+            return caught.value, time.monotonic() - started
+
+    resilience = caller.resilience(upstream(url, **settings))
+    error, took = caller.run(resilience, body)
+
+    assert 0.08 <= took < 0.1 + SOON
+    assert isinstance(error, caller.module.TransportError)
+    assert error.journal.attempts[-1].outcome in ("neutral", "failure")  # a 503 had been answered before the backoff
+    status = resilience.status()["upstreams"]["payments"]
+    assert status["concurrency"]["in_flight"] == 0
+    assert status["endpoints"][0]["in_flight"] == 0
+
+
+def test_a_call_that_waits_for_a_permit_ends_too(caller, fault_server):
+    server = fault_server(hang())
+
+    async def body(client):
+        limit = resilience.dispatcher.registry.named["payments"].limit
+        assert limit.admit()
+        with enter_scope(Scope(cancellation=cancelled_after(0.1))):
+            started = time.monotonic()
+            with pytest.raises(caller.errors.Cancelled):
+                await client.get("http://payments/")
+            took = time.monotonic() - started
+        limit.release()
+        return took
+
+    resilience = caller.resilience(upstream(server.url, concurrency={"limit": 1}))
+
+    assert caller.run(resilience, body) < 0.1 + SOON
+    assert resilience.status()["upstreams"]["payments"]["concurrency"]["in_flight"] == 0
+    assert not server.requests
+
+
+def test_after_the_caller_has_gone_nothing_is_sent(caller, fault_server):
+    server, cancellation = fault_server(answer()), Cancellation()
+    cancellation.request()
+
+    async def body(client):
+        with enter_scope(Scope(cancellation=cancellation)), pytest.raises(caller.errors.Cancelled):
+            await client.get("http://payments/")
+
+    caller.run(caller.resilience(upstream(server.url)), body)
+
+    assert not server.requests
+
+
+def test_detached_work_and_work_after_the_answer_are_not_cancelled(caller, fault_server):
+    server = fault_server(delay(0.2, answer(200, "done")))
+    lifted = Cancellation()
+    lifted.lift()
+
+    async def body(client):
+        with enter_scope(Scope(cancellation=cancelled_after(0.05))), detached():
+            first = await client.get("http://payments/")
+        with enter_scope(Scope(cancellation=lifted)):
+            lifted.request()
+            second = await client.get("http://payments/")
+        return first.text, second.text
+
+    assert caller.run(caller.resilience(upstream(server.url)), body) == ("done", "done")
+
+
+def test_the_watch_begins_with_the_first_call(caller, fault_server):
+    server, watched = fault_server(answer()), []
+
+    async def body(client):
+        with enter_scope(Scope(cancellation=Cancellation(lambda: watched.append("begun")))):
+            before = list(watched)
+            await client.get("http://payments/")
+            await client.get("http://payments/")
+        return before
+
+    assert caller.run(caller.resilience(upstream(server.url)), body) == []
+    assert watched == ["begun"]
