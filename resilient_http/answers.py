@@ -30,11 +30,13 @@ class Answer:
         status: Its status.
         headers: Lower-case name and value of each header field.
         body: Its content.
+        cause: One line for the log: what happened, with the journal.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    cause: str
 
 
 def answer_to(error: BaseException, *, accept: str | None = None, details: bool = False) -> Answer | None:
@@ -55,7 +57,7 @@ def answer_to(error: BaseException, *, accept: str | None = None, details: bool 
         headers = (("retry-after", str(seconds)), (DEPENDENCY_DOWN, "1"))
         return _answer(cause, 503, "a service that this one depends on is not available", headers, accept, details)
     if isinstance(cause, Cancelled):
-        return Answer(CLIENT_CLOSED, (("content-length", "0"),), b"")
+        return Answer(CLIENT_CLOSED, (("content-length", "0"),), b"", str(cause))
     return None
 
 
@@ -79,7 +81,8 @@ def _answer(
         kind, text = "application/json", json.dumps(content)
     body = text.encode()
     own = (("content-type", kind), ("content-length", str(len(body))), ("cache-control", "no-store"))
-    return Answer(status, own + headers, body)
+    journal = "" if error.journal is None else f" ({error.journal})"
+    return Answer(status, own + headers, body, f"{error}{journal}")
 
 
 def _prefers_text(accept: str | None) -> bool:

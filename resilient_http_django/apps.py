@@ -3,7 +3,8 @@
 from django.apps import AppConfig
 from django.core.checks import register
 
-from resilient_http_django.checks import check_middleware, check_settings
+from resilient_http_django.checks import check_middleware, check_settings, check_worker_timeout
+from resilient_http_django.tasks import detach_tasks
 
 
 class ResilientHttpConfig(AppConfig):
@@ -13,6 +14,8 @@ class ResilientHttpConfig(AppConfig):
     verbose_name = "Resilient HTTP"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks, and have tasks run detached from the request that enqueues them."""
         register(check_settings, "resilient_http")
         register(check_middleware, "resilient_http")
+        register(check_worker_timeout, "resilient_http")
+        detach_tasks()

@@ -2,6 +2,7 @@
 
     resilient_http.E001     a setting is wrong
     resilient_http.W001     the middleware is missing
+    resilient_http.W002     a request may last longer than gunicorn lets its worker live
 
 Silence one with SILENCED_SYSTEM_CHECKS, as any.
 """
@@ -15,6 +16,7 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Djan
 
 from resilient_http import Resilience, SettingsError, SettingsMistake
 from resilient_http_django.conf import NAME, read_settings
+from resilient_http_django.gunicorn import worker_timeout
 
 MIDDLEWARE = "resilient_http_django.middleware.ResilientHttpMiddleware"
 
@@ -37,6 +39,21 @@ def check_middleware(app_configs: Any, **options: Any) -> list[CheckMessage]:  #
         "ResilientHttpMiddleware is not in MIDDLEWARE: a request's deadline counts from its first get_client(request)."
     )
     return [Warning(message, f'Put "{MIDDLEWARE}" first in MIDDLEWARE.', id="resilient_http.W001")]
+
+
+def check_worker_timeout(app_configs: Any, **options: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's shape
+    """W002 when gunicorn would kill a worker before its request has used up its timeout."""
+    try:
+        ours = read_settings().inbound.timeout
+    except SettingsError:
+        return []  # E001 says so
+    theirs = worker_timeout()
+    if theirs is None or (ours is not None and ours <= theirs):
+        return []
+    has = "no limit" if ours is None else f"{ours:g} s"
+    message = f'{NAME}["INBOUND"]["TIMEOUT"] is {has}, but gunicorn kills a worker after {theirs:g} s.'
+    hint = f"Set it below {theirs:g}, or start gunicorn with a longer --timeout."
+    return [Warning(message, hint, id="resilient_http.W002")]
 
 
 def _message(mistake: SettingsMistake) -> str:

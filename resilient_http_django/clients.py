@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
-from resilient_http import AsyncClient, Client, Scope
+from resilient_http import Arrival, AsyncClient, Cancellation, Client, Scope
 from resilient_http_django.conf import get_resilience
 
 ATTRIBUTE = "resilient_http"  # of the request
@@ -48,23 +49,41 @@ def get_async_client(request: HttpRequest | None = None) -> AsyncClient:
 class RequestState:
     """What an inbound request keeps for its outbound calls; it sits on the request, and ends with it."""
 
-    __slots__ = ("clients", "scope")
+    __slots__ = ("arrival", "clients")
 
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
+    def __init__(self, arrival: Arrival) -> None:
+        self.arrival = arrival
         self.clients: dict[str, Any] = {}
+
+    @property
+    def scope(self) -> Scope:
+        """The scope of its outbound calls."""
+        return self.arrival.scope
+
+    def cancel(self) -> None:
+        """The caller has gone away: its outbound calls end."""
+        if self.scope.cancellation is not None:
+            self.scope.cancellation.request()
+
+    def ignore_disconnect(self) -> None:
+        """From now on, they do not."""
+        if self.scope.cancellation is not None:
+            self.scope.cancellation.lift()
 
 
 def state_of(request: HttpRequest) -> RequestState:
     """The state of `request`. The middleware asks first; without it the request's time begins with the first client."""
     # REST framework's requests hand this on to the HttpRequest that they wrap.
     state: RequestState | None = getattr(request, ATTRIBUTE, None)
-    return state or vars(request).setdefault(ATTRIBUTE, RequestState(_scope(request)))
+    return state or vars(request).setdefault(ATTRIBUTE, RequestState(_arrival(request)))
 
 
-def _scope(request: HttpRequest) -> Scope:
+def _arrival(request: HttpRequest) -> Arrival:
     def header(name: str) -> str | None:
         value: str | None = request.META.get("HTTP_" + name.upper().replace("-", "_"))
         return value
 
-    return get_resilience().inbound.arrive(header, request.META.get("REMOTE_ADDR")).scope
+    inbound = get_resilience().inbound
+    # Under WSGI nobody can tell whether the caller is still there.
+    cancellable = isinstance(request, ASGIRequest) and inbound.settings.cancel_on_disconnect
+    return inbound.arrive(header, request.META.get("REMOTE_ADDR"), cancellation=Cancellation() if cancellable else None)

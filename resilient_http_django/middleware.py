@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.http import HttpRequest, HttpResponseBase
+from django.conf import settings as django_settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from resilient_http import enter_scope
+from resilient_http import answer_to, enter_scope
 from resilient_http_django.clients import state_of
-from resilient_http_django.conf import read_settings
+from resilient_http_django.conf import get_resilience, read_settings
+from resilient_http_django.decorators import heed
+
+logger = logging.getLogger("resilient_http.django")
 
 
 class ResilientHttpMiddleware:
     """Bounds the outbound calls of each request by its deadline, and passes its trace on. Sync and async.
 
-    Put it first in MIDDLEWARE, so that what the others do counts as well. A streaming response's body runs after it;
-    there only clients of get_client(request) and get_async_client(request) keep to the request.
+    Put it first in MIDDLEWARE, so that what the others do counts as well, and so that their process_exception comes
+    before ours. A streaming response's body runs after it; there only clients of get_client(request) and
+    get_async_client(request) keep to the request.
+
+    A request that has nothing left of its budget is answered 504, and its view does not run. So is a DeadlineExceeded
+    that a view does not catch; a Refused is answered 503, unless `INBOUND.ANSWERS` is off.
 
     Raises:
         SettingsError: Something is wrong in RESILIENT_HTTP; raised when the server starts.
@@ -30,6 +40,8 @@ class ResilientHttpMiddleware:
         read_settings()
         self.get_response = get_response
         self.is_async = iscoroutinefunction(get_response)
+        # Django would run a plain function in a thread, for each async request.
+        self.process_view = self._before_async if self.is_async else self._before
         if self.is_async:
             markcoroutinefunction(self)
 
@@ -41,5 +53,31 @@ class ResilientHttpMiddleware:
             return cast("HttpResponseBase", self.get_response(request))
 
     async def _handle_async(self, request: HttpRequest) -> HttpResponseBase:
-        with enter_scope(state_of(request).scope):
-            return cast("HttpResponseBase", await self.get_response(request))
+        state = state_of(request)
+        with enter_scope(state.scope):
+            try:
+                return cast("HttpResponseBase", await self.get_response(request))
+            except asyncio.CancelledError:
+                # The caller has gone, says Django. A sync view goes on in its thread, but its calls end.
+                state.cancel()
+                raise
+
+    def _before(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        """The view is known: its budget counts, and what has nothing left does not begin."""
+        state = state_of(request)
+        heed(view, state)
+        return self._answer(request, state.arrival.exceeded()) if state.arrival.exhausted else None
+
+    async def _before_async(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        return self._before(request, view, args, kwargs)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer what nobody has caught, if it is ours."""
+        return self._answer(request, error) if get_resilience().settings.inbound.answers else None
+
+    def _answer(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        answer = answer_to(error, accept=request.headers.get("accept"), details=django_settings.DEBUG)
+        if answer is None:
+            return None
+        logger.warning("%s %s answered with %d: %s", request.method, request.path, answer.status, answer.cause)
+        return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))

@@ -1,5 +1,6 @@
 """Fixtures for all tests: the servers they talk to, and the check that they leave nothing running."""
 
+import gc
 import importlib
 import itertools
 import sys
@@ -84,6 +85,9 @@ def _no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     left = [thread for thread in set(threading.enumerate()) - before - _kept_by_asgiref() if not thread.daemon]
+    if left:
+        # asgiref leaves a loop's thread to the garbage collector, and a traceback may hold on to it.
+        gc.collect()
     for thread in left:
         thread.join(_THREADS_END_WITHIN / len(left))
     alive = [thread.name for thread in left if thread.is_alive()]

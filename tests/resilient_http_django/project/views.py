@@ -1,11 +1,18 @@
 """Views that call the upstream "payments", and tell what came of it."""
 
+import asyncio
 import os
+import time
+from pathlib import Path
 
 import httpx
-from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
+from asgiref.sync import async_to_sync
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
 
-from resilient_http_django import get_async_client, get_client
+from resilient_http_django import get_async_client, get_client, ignore_disconnect, timeout
 
 CHARGE = "http://payments/charges/42"
 
@@ -72,3 +79,102 @@ def budget_of(response: httpx.Response) -> float:
 def failed(error: httpx.TimeoutException) -> JsonResponse:
     """As a gateway says it."""
     return JsonResponse({"error": type(error).__name__, "budget": error.budget}, status=504)
+
+
+def leave(request: HttpRequest) -> HttpResponse:
+    """A call whose failure nobody catches."""
+    return HttpResponse(get_client(request).get(CHARGE).text)
+
+
+async def leave_async(request: HttpRequest) -> HttpResponse:
+    """A call whose failure nobody catches."""
+    return HttpResponse((await get_async_client(request).get(CHARGE)).text)
+
+
+async def leave_group(request: HttpRequest) -> HttpResponse:
+    """Two calls at once, whose failures come as a group."""
+    async with asyncio.TaskGroup() as calls:
+        for _ in range(2):
+            calls.create_task(get_async_client(request).get(CHARGE))
+    return HttpResponse()
+
+
+slow = timeout(30.0)(charge)
+slow_async = timeout(30.0)(charge_async)
+quick = csrf_exempt(timeout(0.3)(charge))
+quick_async = timeout(0.3)(csrf_exempt(charge_async))
+quick_leave = timeout(0.3)(leave)
+
+
+@timeout(0.3)
+class Quick(View):
+    """A class with a budget of its own."""
+
+    def get(self, request: HttpRequest) -> JsonResponse:
+        """One call."""
+        return charge(request)
+
+
+@method_decorator(timeout(0.3), name="dispatch")
+class QuickAsync(View):
+    """The same as Django writes it, async."""
+
+    async def get(self, request: HttpRequest) -> JsonResponse:
+        """One call."""
+        return await charge_async(request)
+
+
+class QuickMethod(View):
+    """One method has a budget of its own."""
+
+    @timeout(0.3)
+    def get(self, request: HttpRequest) -> JsonResponse:
+        """One call."""
+        return charge(request)
+
+
+def note(request: HttpRequest) -> JsonResponse:
+    """A call; how it ended, and how long it took, goes to a file, because its caller may be gone."""
+    started = time.monotonic()
+    try:
+        ended = get_client(request).get(CHARGE).text
+    except Exception as error:
+        ended = type(error).__name__
+        raise
+    finally:
+        with Path(os.environ["PROJECT_NOTES"]).open("a") as notes:
+            notes.write(f"{request.path} {ended} {time.monotonic() - started:.3f}\n")
+    return JsonResponse({"ended": ended})
+
+
+async def note_async(request: HttpRequest) -> JsonResponse:
+    """The same, async."""
+    started = time.monotonic()
+    ended = "?"
+    try:
+        ended = (await get_async_client(request).get(CHARGE)).text
+    except BaseException as error:
+        ended = type(error).__name__
+        raise
+    finally:
+        with Path(os.environ["PROJECT_NOTES"]).open("a") as notes:
+            notes.write(f"{request.path} {ended} {time.monotonic() - started:.3f}\n")
+    return JsonResponse({"ended": ended})
+
+
+stubborn = ignore_disconnect(note)
+
+
+def bridged(request: HttpRequest) -> JsonResponse:
+    """A sync view that calls with an async client, in a loop of its own each time."""
+    return JsonResponse({"body": async_to_sync(_text)(request)})
+
+
+async def _text(request: HttpRequest) -> str:
+    return (await get_async_client(request).get(CHARGE, headers={"X-Who": request.GET["who"]})).text
+
+
+def who(request: HttpRequest) -> JsonResponse:
+    """One call that says for whom."""
+    response = get_client(request).get(CHARGE, headers={"X-Who": request.GET["who"], "X-Pid": str(os.getpid())})
+    return JsonResponse({"body": response.text, "pid": os.getpid()})

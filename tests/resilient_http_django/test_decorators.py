@@ -1,0 +1,111 @@
+"""A view's own budget, in place of the configured one."""
+
+import asyncio
+import time
+
+import pytest
+from django.http import HttpResponse
+from django.test import AsyncClient, Client, RequestFactory
+
+from resilient_http_django import get_client, ignore_disconnect, timeout
+from tests.live.servers import answer, hang
+
+EXPECTED = "X-Envoy-Expected-Rq-Timeout-Ms"
+QUICK = ["sync/quick", "async/quick", "sync/quick-class", "async/quick-class", "sync/quick-method"]
+SLOW = ["sync/slow", "async/slow"]
+
+
+@pytest.fixture(params=["wsgi", "asgi"])
+def get(request):
+    """Makes an inbound request through Django's WSGI or ASGI handler."""
+    if request.param == "wsgi":
+        return lambda path, **headers: Client().get(path, headers=headers)
+    return lambda path, **headers: asyncio.run(AsyncClient().get(path, headers=headers))
+
+
+def queued(seconds):
+    return {"X-Request-Start": f"t={time.time() - seconds:.3f}"}
+
+
+TRUSTING = {"TRUSTED_PEERS": ["127.0.0.1"]}
+
+
+@pytest.mark.parametrize("path", QUICK)
+def test_a_views_own_timeout_shortens_the_budget(payments, get, path):
+    payments(hang())
+
+    response = get(f"/{path}")
+
+    assert response.json() == {"error": "DeadlineExceeded", "budget": pytest.approx(0.25)}
+
+
+@pytest.mark.parametrize("path", SLOW)
+def test_a_views_own_timeout_may_be_longer_than_the_configured_one(payments, get, path):
+    payments(answer(), INBOUND={"TIMEOUT": 0.2}, DEFAULTS={"TIMEOUT": {"TOTAL": None}})
+
+    assert get(f"/{path}").json()["budget"] == pytest.approx(29.95)
+
+
+def test_a_header_shortens_it_all_the_same(payments, get):
+    payments(hang())
+
+    assert get("/sync/slow", **{EXPECTED: "300"}).json()["budget"] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("path", ["sync/charge", "async/charge", *QUICK])
+def test_a_request_that_has_nothing_left_is_answered_without_running_its_view(payments, get, path):
+    server = payments(answer(), INBOUND={"TIMEOUT": 5.0, **TRUSTING})
+
+    response = get(f"/{path}", **queued(6.0))
+
+    assert response.status_code == 504
+    assert not server.requests
+
+
+@pytest.mark.parametrize("path", SLOW)
+def test_a_view_that_has_more_time_runs_all_the_same(payments, get, path):
+    payments(answer(), INBOUND={"TIMEOUT": 5.0, **TRUSTING}, DEFAULTS={"TIMEOUT": {"TOTAL": None}})
+
+    response = get(f"/{path}", **queued(6.0))
+
+    assert response.status_code == 200
+    assert response.json()["budget"] == pytest.approx(23.95, abs=0.5)
+
+
+def test_without_the_middleware_it_takes_effect_when_the_view_is_called(payments):
+    payments(answer())
+
+    @timeout(0.5)
+    def view(request):
+        return HttpResponse(str(get_client(request).get("http://payments/").extensions["resilient_http"].budget))
+
+    assert float(view(RequestFactory().get("/")).content) == pytest.approx(0.45)
+
+
+def test_none_is_no_limit(payments):
+    payments(answer(), DEFAULTS={"TIMEOUT": {"TOTAL": None}})
+
+    @timeout(None)
+    def view(request):
+        return HttpResponse(str(get_client(request).get("http://payments/").extensions["resilient_http"].budget))
+
+    assert view(RequestFactory().get("/")).content == b"None"
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf"), True, "2"])
+def test_a_timeout_that_is_none_is_refused_where_it_stands(seconds):
+    with pytest.raises(ValueError, match="seconds"):
+        timeout(seconds)
+
+
+def test_a_decorated_view_stays_what_it_was():
+    def plain(request):
+        """A view."""
+
+    async def coroutine(request):
+        """A view."""
+
+    for view in (plain, coroutine):
+        decorated = ignore_disconnect(timeout(1.0)(view))
+        assert decorated.__name__ == view.__name__
+        assert asyncio.iscoroutinefunction(decorated) == asyncio.iscoroutinefunction(view)
