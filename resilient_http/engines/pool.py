@@ -60,8 +60,7 @@ class EnginePool:
             if self._engines.get(endpoint) is not poisoned:
                 return None
             del self._engines[endpoint]
-        # Those that are still owned are closed when their request has ended.
-        _core_pool(poisoned)._max_keepalive_connections = 0  # noqa: SLF001 - see _core_pool
+        _keep_nothing(poisoned)
         lost = reclaim(poisoned)
         logger.warning("the connection pool of %s had lost %d connections; renewed", endpoint.url, lost)
         return lost
@@ -83,11 +82,18 @@ class EnginePool:
         """Take all engines out, to be closed by the caller."""
         with self._lock:
             engines, self._engines, self.retired = [*self._engines.values(), *self.retired], {}, []
+        for engine in engines:
+            _keep_nothing(engine)
         return engines
 
     def connections(self) -> int:
         """Connections that are open, idle ones included."""
         return sum(len(_core_pool(engine).connections) for engine in list(self._engines.values()))
+
+
+def _keep_nothing(engine: Any) -> None:
+    """Have connections closed when their request has ended: nobody will come back for them."""
+    _core_pool(engine)._max_keepalive_connections = 0  # noqa: SLF001 - see _core_pool
 
 
 def reclaim(engine: Any, request: Any = None) -> int:

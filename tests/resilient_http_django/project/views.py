@@ -142,9 +142,14 @@ def note(request: HttpRequest) -> JsonResponse:
         ended = type(error).__name__
         raise
     finally:
-        with Path(os.environ["PROJECT_NOTES"]).open("a") as notes:
-            notes.write(f"{request.path} {ended} {time.monotonic() - started:.3f}\n")
+        write_note(request, ended, started)
     return JsonResponse({"ended": ended})
+
+
+def write_note(request: HttpRequest, ended: str, started: float) -> None:
+    """One line: the path, how the call ended and after how long."""
+    with Path(os.environ["PROJECT_NOTES"]).open("a") as notes:
+        notes.write(f"{request.path} {ended} {time.monotonic() - started:.3f}\n")
 
 
 async def note_async(request: HttpRequest) -> JsonResponse:
@@ -157,8 +162,7 @@ async def note_async(request: HttpRequest) -> JsonResponse:
         ended = type(error).__name__
         raise
     finally:
-        with Path(os.environ["PROJECT_NOTES"]).open("a") as notes:
-            notes.write(f"{request.path} {ended} {time.monotonic() - started:.3f}\n")
+        write_note(request, ended, started)
     return JsonResponse({"ended": ended})
 
 
