@@ -12,6 +12,7 @@ For frameworks. Nothing is told of the upstream unless details are asked for: th
 from __future__ import annotations
 
 import json
+import logging
 import math
 from dataclasses import dataclass
 
@@ -37,6 +38,11 @@ class Answer:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     cause: str
+
+    @property
+    def level(self) -> int:
+        """The logging level of the cause: a caller that goes away is nothing to be warned of."""
+        return logging.INFO if self.status == CLIENT_CLOSED else logging.WARNING
 
 
 def answer_to(error: BaseException, *, accept: str | None = None, details: bool = False) -> Answer | None:

@@ -62,20 +62,18 @@ class Arrival:
 
     def allow(self, seconds: float | None) -> None:
         """Give the request a budget of its route's own in place of the one it has; None for no limit of ours."""
-        own = math.inf if seconds is None else seconds
-        if self._asked is not None:
-            own = min(self._asked, max(own, self._settings.max) if self._trusted else own)
-        self._budget = own
-        left = max(0.0, own - self.queued)
-        if left < math.inf:
-            left -= min(self._settings.reserve, left * RESERVED_SHARE)
-        self._deadline.expires = self.started + left
-        self._deadline.budget = left
+        self._budget = self._granted(seconds)
+        self._deadline.budget = self._left_of(self._budget)
+        self._deadline.expires = self.started + self._deadline.budget
 
     @property
     def exhausted(self) -> bool:
         """Whether there is nothing left of its budget, so that it is not worth beginning."""
         return time.monotonic() >= self._deadline.expires
+
+    def is_hopeless(self, seconds: float | None) -> bool:
+        """Whether there would be nothing left either if its route allowed it so much."""
+        return time.monotonic() >= self.started + self._left_of(self._granted(seconds))
 
     def exceeded(self) -> DeadlineExceeded:
         """The error for a request that has nothing left."""
@@ -88,6 +86,18 @@ class Arrival:
         self._deadline.lift()
         if self.scope.cancellation is not None:
             self.scope.cancellation.lift()
+
+    def _granted(self, own: float | None) -> float:
+        """Seconds in all, when its route allows `own`."""
+        own = math.inf if own is None else own
+        if self._asked is None:
+            return own
+        return min(self._asked, max(own, self._settings.max) if self._trusted else own)
+
+    def _left_of(self, budget: float) -> float:
+        """Seconds that its outbound calls have, from its arrival on."""
+        left = max(0.0, budget - self.queued)
+        return left if left == math.inf else left - min(self._settings.reserve, left * RESERVED_SHARE)
 
 
 class Inbound:

@@ -79,5 +79,7 @@ class ResilientHttpMiddleware:
         answer = answer_to(error, accept=request.headers.get("accept"), details=django_settings.DEBUG)
         if answer is None:
             return None
-        logger.warning("%s %s answered with %d: %s", request.method, request.path, answer.status, answer.cause)
+        logger.log(
+            answer.level, "%s %s answered with %d: %s", request.method, request.path, answer.status, answer.cause
+        )
         return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))

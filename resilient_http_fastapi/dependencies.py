@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from fastapi.requests import HTTPConnection
 
 from resilient_http import AsyncClient, Client, Resilience, SettingsError
-from resilient_http_fastapi.middleware import KEY, RequestState
+from resilient_http_fastapi.routes import state_of
 
 
 async def get_client(connection: HTTPConnection) -> AsyncClient:
@@ -26,14 +26,15 @@ async def get_client(connection: HTTPConnection) -> AsyncClient:
     It need not be closed; all clients share their connections.
 
     Raises:
+        DeadlineExceeded: The request has nothing left of its budget; its endpoint does not run.
         RuntimeError: The app has no ResilientHttpMiddleware.
     """
-    return _state_of(connection).async_client()
+    return state_of(connection).begin().async_client()
 
 
 async def get_sync_client(connection: HTTPConnection) -> Client:
     """A sync client, an `httpx.Client`, for endpoints that are a plain `def`. As get_client()."""
-    return _state_of(connection).client()
+    return state_of(connection).begin().client()
 
 
 async def get_resilience(connection: HTTPConnection) -> Resilience:
@@ -44,7 +45,7 @@ async def get_resilience(connection: HTTPConnection) -> Resilience:
     Raises:
         RuntimeError: The app has no ResilientHttpMiddleware.
     """
-    return _state_of(connection).resilience
+    return state_of(connection).resilience
 
 
 @functools.cache
@@ -59,20 +60,12 @@ def client_for(upstream: str) -> Callable[[HTTPConnection], Awaitable[AsyncClien
     """
 
     async def get_upstream_client(connection: HTTPConnection) -> AsyncClient:
-        state = _state_of(connection)
+        state = state_of(connection).begin()
         if upstream not in state.resilience.settings.upstreams:
             raise _unknown(upstream, list(state.resilience.settings.upstreams))
         return state.async_client(f"http://{upstream}")
 
     return get_upstream_client
-
-
-def _state_of(connection: HTTPConnection) -> RequestState:
-    state: RequestState | None = connection.scope.get(KEY)
-    if state is None:
-        message = "ResilientHttpMiddleware is missing: app.add_middleware(ResilientHttpMiddleware)"
-        raise RuntimeError(message)
-    return state
 
 
 def _unknown(upstream: str, names: list[str]) -> SettingsError:

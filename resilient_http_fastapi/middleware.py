@@ -4,48 +4,29 @@ from __future__ import annotations
 
 import traceback
 import weakref
-from collections.abc import Callable
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as ASGIScope
 
-from resilient_http import AsyncClient, Client, Resilience, Scope, SettingsError, enter_scope
+from resilient_http import Resilience, SettingsError, enter_scope
+from resilient_http_fastapi.inbox import Inbox
+from resilient_http_fastapi.outbox import Outbox, has_handler
+from resilient_http_fastapi.routes import Timeout
 from resilient_http_fastapi.settings import Source, load_settings
-
-KEY = "resilient_http"  # of the ASGI scope, and of app.state
-
-
-class RequestState:
-    """What an inbound request keeps for its outbound calls; it sits in the ASGI scope, and ends with it."""
-
-    __slots__ = ("clients", "resilience", "scope")
-
-    def __init__(self, resilience: Resilience, scope: Scope) -> None:
-        self.resilience = resilience
-        self.scope = scope
-        self.clients: dict[str, Any] = {}
-
-    def client(self) -> Client:
-        """The request's sync client."""
-        made: Client | None = self.clients.get("sync")
-        return made or self.clients.setdefault("sync", self.resilience.client(scope=self.scope))
-
-    def async_client(self, base_url: str = "") -> AsyncClient:
-        """The request's async client for a base URL."""
-        made: AsyncClient | None = self.clients.get(base_url)
-        if made is None:
-            client = self.resilience.async_client(scope=self.scope, base_url=base_url)
-            made = self.clients.setdefault(base_url, client)
-        return made
+from resilient_http_fastapi.state import KEY, RequestState, header_of
 
 
 class ResilientHttpMiddleware:
     """Bounds the outbound calls of each request by its deadline, and passes its trace on.
 
     It makes one Resilience per process and app: when the lifespan starts, or on first use where none has run. When the
-    lifespan ends, its connections are closed. Once a response has been sent, the request's deadline no longer bounds
-    what still runs for it, as background tasks. A WebSocket has no deadline of its own: use deadline() per message.
+    lifespan ends, its connections are closed.
+
+    A request that has nothing left of its budget is answered 504, and its endpoint does not run. So is a
+    DeadlineExceeded that nobody catches; a Refused is answered 503, unless `inbound.answers` is off or the app handles
+    Exception or 500 itself. When the caller goes away, outbound calls end with Cancelled. Once a response has been
+    sent, nothing cuts what still runs for the request, as background tasks. A WebSocket has no deadline of its own:
+    use deadline() per message.
 
     Bad settings fail the start-up; give a Settings(...) to have them refused where they stand.
 
@@ -67,12 +48,34 @@ class ResilientHttpMiddleware:
             await self._lifespan(scope, receive, send)
             return
         resilience = self._resilience(scope)
-        is_request = scope["type"] == "http"
-        header, peer = _header_of(scope), (scope.get("client") or (None,))[0]
-        bounds = resilience.inbound.arrive(header, peer).scope if is_request else resilience.inbound.connect(header)
-        scope[KEY] = RequestState(resilience, bounds)
-        with enter_scope(bounds):
-            await self.app(scope, receive, _until_answered(bounds, send) if is_request else send)
+        if scope["type"] == "http":
+            await self._request(resilience, scope, receive, send)
+        else:
+            bounds = resilience.inbound.connect(header_of(scope))
+            scope[KEY] = RequestState(resilience, bounds)
+            with enter_scope(bounds):
+                await self.app(scope, receive, send)
+
+    async def _request(self, resilience: Resilience, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        inbound = resilience.inbound
+        inbox = Inbox(receive) if inbound.settings.cancel_on_disconnect else None
+        peer = (scope.get("client") or (None,))[0]
+        arrival = inbound.arrive(header_of(scope), peer, cancellation=inbox.cancellation if inbox else None)
+        scope[KEY] = RequestState(resilience, arrival.scope, arrival)
+        outbox = Outbox(send, arrival)
+        if arrival.exhausted and arrival.is_hopeless(Timeout.longest):
+            await outbox.answer(scope, arrival.exceeded())
+            return
+        try:
+            with enter_scope(arrival.scope):
+                await self.app(scope, inbox.receive if inbox else receive, outbox.send)
+        except Exception as error:
+            if not inbound.settings.answers or has_handler(scope) or not await outbox.answer(scope, error):
+                raise
+        finally:
+            arrival.answered()
+            if inbox is not None:
+                inbox.close()
 
     async def _lifespan(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         async def closing_send(message: Message) -> None:
@@ -112,23 +115,3 @@ class ResilientHttpMiddleware:
             await made.aclose()
         if self._at_end is not None:
             self._at_end.detach()
-
-
-def _header_of(scope: ASGIScope) -> Callable[[str], str | None]:
-    def header(name: str) -> str | None:
-        wanted = name.encode("latin-1")
-        values: list[bytes] = [value for key, value in scope["headers"] if key == wanted]
-        return b",".join(values).decode("latin-1") if values else None
-
-    return header
-
-
-def _until_answered(bounds: Scope, send: Send) -> Send:
-    """Lifts the deadline when the response has ended."""
-
-    async def lifting_send(message: Message) -> None:
-        await send(message)
-        if message["type"] == "http.response.body" and not message.get("more_body", False) and bounds.deadline:
-            bounds.deadline.lift()
-
-    return lifting_send

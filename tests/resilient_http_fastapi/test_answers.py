@@ -1,0 +1,156 @@
+"""What a caller is told when an endpoint does not catch that its upstream was too late, or not called."""
+
+import logging
+from typing import Annotated
+
+import anyio
+import httpx
+import pytest
+from fastapi import Depends, FastAPI
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from resilient_http import AsyncClient, Client, DeadlineExceeded
+from resilient_http_fastapi import ResilientHttpMiddleware, get_client, get_sync_client
+from tests.live.servers import hang
+from tests.resilient_http_fastapi.service import CHARGE
+
+MARKER = "x-dependency-down"
+
+
+async def call(client: Annotated[AsyncClient, Depends(get_client)]) -> None:
+    await client.get(CHARGE)
+
+
+def call_in_thread(client: Annotated[Client, Depends(get_sync_client)]) -> None:
+    client.get(CHARGE)
+
+
+async def call_twice(client: Annotated[AsyncClient, Depends(get_client)]) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.get, CHARGE)
+        group.start_soon(client.get, CHARGE)
+
+
+async def stream(client: Annotated[AsyncClient, Depends(get_client)]) -> StreamingResponse:
+    async def body():
+        yield "first "
+        await client.get(CHARGE)
+
+    return StreamingResponse(body())
+
+
+def make_app(settings, *, is_open=False, **options):
+    app = FastAPI(**options)
+    app.add_middleware(ResilientHttpMiddleware, settings=settings)
+    app.get("/async")(call)
+    app.get("/sync")(call_in_thread)
+    app.get("/group")(call_twice)
+    app.get("/stream")(stream)
+
+    @app.middleware("http")
+    async def opening(request, call_next):
+        """Holds the circuits of payments open, once there is a Resilience."""
+        if is_open and hasattr(app.state, "resilient_http"):
+            for circuit in app.state.resilient_http.circuits("payments").values():
+                circuit.force_open()
+        return await call_next(request)
+
+    return app
+
+
+async def get(app, path, **headers):
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as inbound:
+        await inbound.get("/nowhere")
+        return await inbound.get(path, headers=headers)
+
+
+PATHS = ["/async", "/sync", "/group"]
+SHORT = {"inbound": {"timeout": 0.3}}
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_deadline_that_passed_is_a_504(payments, path):
+    _, settings = payments(hang(), **SHORT)
+
+    response = await get(make_app(settings), path)
+
+    assert response.status_code == 504
+    assert response.json() == {"error": "a service that this one depends on did not answer in time"}
+    assert MARKER not in response.headers
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_refusal_is_a_503_with_the_time_to_come_again_and_the_marker(payments, path):
+    server, settings = payments(hang())
+
+    response = await get(make_app(settings, is_open=True), path)
+
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) >= 1
+    assert response.headers[MARKER] == "1"
+    assert "payments" not in response.text
+    assert not server.requests
+
+
+async def test_a_person_gets_text(payments):
+    _, settings = payments(hang())
+
+    response = await get(make_app(settings, is_open=True), "/async", Accept="text/html,*/*;q=0.8")
+
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert response.text == "a service that this one depends on is not available\n"
+
+
+async def test_details_are_for_debugging(payments):
+    server, settings = payments(hang())
+
+    assert server.url in (await get(make_app(settings, is_open=True, debug=True), "/async")).json()["detail"]
+
+
+async def test_they_can_be_switched_off(payments):
+    _, settings = payments(hang(), inbound={"timeout": 0.3, "answers": False})
+
+    with pytest.raises(DeadlineExceeded):
+        await get(make_app(settings), "/async")
+
+
+async def sorry(request, error):
+    return JSONResponse({"error": type(error).__name__}, status_code=418)
+
+
+@pytest.mark.parametrize("handled", [DeadlineExceeded, httpx.TimeoutException])
+async def test_a_handler_of_the_apps_comes_first(payments, handled):
+    _, settings = payments(hang(), **SHORT)
+
+    assert (await get(make_app(settings, exception_handlers={handled: sorry}), "/async")).status_code == 418
+
+
+@pytest.mark.parametrize("handled", [Exception, 500])
+async def test_a_handler_for_everything_comes_first(payments, handled):
+    _, settings = payments(hang(), **SHORT)
+    app = make_app(settings, exception_handlers={handled: sorry})
+
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as inbound:
+        response = await inbound.get("/async")
+
+    assert (response.status_code, response.json()) == (418, {"error": "DeadlineExceeded"})
+
+
+async def test_a_response_that_has_begun_is_broken_off(payments):
+    _, settings = payments(hang(), **SHORT)
+
+    with pytest.raises((DeadlineExceeded, ExceptionGroup)):
+        await get(make_app(settings), "/stream")
+
+
+async def test_the_log_says_in_one_line_which_upstream_it_was(payments, caplog):
+    _, settings = payments(hang(), **SHORT)
+
+    with caplog.at_level(logging.WARNING, "resilient_http.fastapi"):
+        await get(make_app(settings), "/async")
+
+    (record,) = [record for record in caplog.records if record.name == "resilient_http.fastapi"]
+    assert "GET /async answered with 504: payments: the deadline of 0.25 s passed" in record.getMessage()
+    assert record.exc_info is None
