@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_http.semantics import IDEMPOTENT_METHODS, RETRYABLE_STATUSES, THROTTLED, keep_alive, retry_after
+from resilient_http.semantics import (
+    IDEMPOTENT_METHODS,
+    RETRYABLE_STATUSES,
+    THROTTLED,
+    keep_alive,
+    read_timeout,
+    request_start,
+    retry_after,
+    write_timeout,
+)
 
 NOW = 1_800_000_000.0
 
@@ -105,3 +114,52 @@ def test_what_may_be_repeated():
     assert sorted(IDEMPOTENT_METHODS) == ["DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"]
     assert sorted(RETRYABLE_STATUSES) == [408, 429, 500, 502, 503, 504]
     assert sorted(THROTTLED) == [429, 503]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "seconds"),
+    [
+        ("250", "ms", 0.25),
+        (" 1.5 ", "s", 1.5),
+        ("0", "ms", 0.0),
+        ("100m", "grpc", 0.1),
+        ("2S", "grpc", 2.0),
+        ("1H", "grpc", 3600.0),
+        ("5u", "grpc", 5e-6),
+    ],
+)
+def test_a_deadline_header_in_its_unit(value, unit, seconds):
+    assert read_timeout(value, unit) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "-1", "+1", "1e3", "nan", "inf", "soon", "1 2", "\u0661", "9" * 16, "99999999999"]
+)
+@pytest.mark.parametrize("unit", ["s", "grpc"])
+def test_a_deadline_header_that_makes_no_sense_says_nothing(value, unit):
+    assert read_timeout(value, unit) is None
+
+
+@given(st.floats(0.001, 86_400.0), st.sampled_from(["ms", "s", "grpc"]))
+def test_what_is_written_is_read_again_and_never_longer(seconds, unit):
+    read = read_timeout(write_timeout(seconds, unit), unit)
+
+    assert 0 < read <= seconds + 0.0005
+    assert read >= seconds - 0.0015
+
+
+@pytest.mark.parametrize("unit", ["ms", "s", "grpc"])
+def test_nothing_left_is_never_written_as_no_timeout(unit):
+    assert read_timeout(write_timeout(0.0, unit), unit) == 0.001
+
+
+@pytest.mark.parametrize(
+    "value", ["1800000000.5", "t=1800000000.5", "1800000000500", "t=1800000000500000", "1800000000500000000"]
+)
+def test_the_start_of_a_request_in_any_unit(value):
+    assert request_start(value) == pytest.approx(NOW + 0.5)
+
+
+@pytest.mark.parametrize("value", ["", "t=", "yesterday", "-1800000000", "12", "1" * 30, "t=t=1800000000"])
+def test_a_start_that_makes_no_sense_says_nothing(value):
+    assert request_start(value) is None
