@@ -41,6 +41,10 @@ class SyncSteps:
         """A streamed response that the test closes."""
         return self.client.send(self.client.build_request("GET", url), stream=True)
 
+    async def read(self, response: Any) -> bytes:
+        """The rest of a streamed response."""
+        return response.read()
+
     async def close_stream(self, response: Any) -> None:
         response.close()
 
@@ -66,6 +70,9 @@ class AsyncSteps:
 
     async def open_stream(self, url: str) -> Any:
         return await self.client.send(self.client.build_request("GET", url), stream=True)
+
+    async def read(self, response: Any) -> bytes:
+        return await response.aread()
 
     async def close_stream(self, response: Any) -> None:
         await response.aclose()
