@@ -2,99 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
-from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from resilient_http import deadline
 from resilient_http.events import PoolRenewed
-from tests.live.behaviours import redirect
-from tests.live.servers import FaultServer, answer, delay, drip_body, drip_headers, full_backlog, hang
+from tests.live.hardships import HARDSHIPS, endless_auth
+from tests.live.servers import answer, drip_body
 from tests.live.test_cancellation import open_sockets
 
 BUDGET, LATE = 0.3, 0.25
-
-
-@contextmanager
-def misbehaving(behaviour):
-    with FaultServer(behaviour) as server:
-        yield server.url
-
-
-@contextmanager
-def mute(scheme):
-    """A peer that accepts a connection, and neither reads nor writes: no handshake, and no upload, goes on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
-
-
-@contextmanager
-def names(find):
-    """Have the system's lookup of names under `.example` done by this function of the port."""
-    real = socket.getaddrinfo
-
-    def lookup(host, port, *args, **more):
-        return find(port) if str(host).endswith(".example") else real(host, port, *args, **more)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket, "getaddrinfo", lookup)
-        yield
-
-
-@contextmanager
-def no_name_server():
-    answered = threading.Event()
-
-    def find(port):
-        answered.wait()
-        raise socket.gaierror(socket.EAI_AGAIN, "no name server answered")
-
-    with names(find):
-        try:
-            yield "http://lost.example:8080"
-        finally:
-            answered.set()
-
-
-@contextmanager
-def several_addresses():
-    """A name with three addresses; a connect to any of them hangs."""
-    with ExitStack() as backlogs:
-        urls = [backlogs.enter_context(full_backlog()) for _ in range(3)]
-        ports = [int(url.rpartition(":")[2]) for url in urls]
-        backlogs.enter_context(
-            names(lambda _: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports])
-        )
-        yield "http://three.example:8080"
-
-
-HARDSHIPS = {
-    "body drip": lambda: misbehaving(drip_body(0.05)),
-    "header drip": lambda: misbehaving(drip_headers(0.05)),
-    "no answer": lambda: misbehaving(hang()),
-    "full backlog": full_backlog,
-    "several addresses": several_addresses,
-    "name server": no_name_server,
-    "TLS handshake": lambda: mute("https"),
-    "upload": lambda: mute("http"),
-    "redirect chain": lambda: misbehaving(delay(0.1, redirect("/"))),
-    "auth flow": lambda: misbehaving(delay(0.1, answer(401))),
-    "backoff": lambda: misbehaving([answer(503), hang()]),
-}
-
-
-def endless_auth(module):
-    class Auth(module.Auth):
-        """Logs in again and again."""
-
-        def auth_flow(self, request):
-            while True:
-                yield request
-
-    return Auth()
 
 
 # httpx leaves the generator of a request's body to the garbage collector when an upload is cut; trio warns of that.
