@@ -20,6 +20,7 @@ from resilient_http.journal import Journal, journal_of
 from resilient_http.resilience import Resilience
 from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope
 from resilient_http.settings.models import Settings
+from resilient_http.settings.overrides import call_options
 from resilient_http.transport import AsyncResilientTransport, ResilientTransport
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "SettingsError",
     "SettingsMistake",
     "answer_to",
+    "call_options",
     "deadline",
     "detached",
     "enter_scope",

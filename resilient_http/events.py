@@ -77,6 +77,14 @@ class CircuitClosed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Observed(Event):
+    """A policy that is told only to observe would have done something else: `would` says what."""
+
+    policy: str
+    would: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stalled(Event):
     """This process itself was late or out of resources, so an attempt says nothing about the endpoint."""
 

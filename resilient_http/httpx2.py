@@ -20,6 +20,7 @@ from resilient_http.journal import Journal, journal_of
 from resilient_http.over_httpx2 import AsyncClient, AsyncResilientTransport, Client, ResilientTransport
 from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope
 from resilient_http.settings.models import Settings
+from resilient_http.settings.overrides import call_options
 
 __all__ = [
     "Answer",
@@ -45,6 +46,7 @@ __all__ = [
     "SettingsError",
     "SettingsMistake",
     "answer_to",
+    "call_options",
     "deadline",
     "detached",
     "enter_scope",

@@ -20,13 +20,23 @@ class Journal:
         budget: Seconds the call's deadline granted, or None without one.
     """
 
-    __slots__ = ("_entries", "budget", "method", "upstream")
+    __slots__ = ("_entries", "_notes", "budget", "method", "upstream")
 
     def __init__(self, method: str) -> None:
         self.method = method
         self.upstream = ""
         self.budget: float | None = None
         self._entries: list[Entry] = []
+        self._notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided about the call as a whole, besides its attempts: "fallback: answered with ...", say."""
+        return self._notes
+
+    def note(self, what: str) -> None:
+        """Add a note."""
+        self._notes = (*self._notes, what)
 
     @property
     def attempts(self) -> tuple[Entry, ...]:
@@ -100,11 +110,12 @@ class Journal:
             "method": self.method,
             "budget": self.budget,
             "attempts": [entry.as_dict() for entry in self._entries],
+            "notes": list(self._notes),
         }
 
     def __str__(self) -> str:
-        attempts = "; ".join(str(entry) for entry in self._entries) or "no attempt was made"
-        return f"{self.method} {self.upstream or '?'}: {attempts}"
+        attempts = [str(entry) for entry in self._entries] or ["no attempt was made"]
+        return f"{self.method} {self.upstream or '?'}: {'; '.join([*attempts, *self._notes])}"
 
     def __repr__(self) -> str:
         return f"<Journal {self}>"

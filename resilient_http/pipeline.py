@@ -12,12 +12,12 @@
 
 The call's own telemetry (its span, its event) is opened by the client, above redirects and auth, because a call may
 make several hops: see transport.py. A call that waits in backoff holds no permit. Every repeat passes the attempt ring
-again. A ring is composed once per upstream.
+again. A ring is composed once per upstream, and once more for each kind of overrides that calls bring.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from resilient_http.call import Attempt, Call
@@ -29,18 +29,19 @@ from resilient_http.policies.deadline import DeadlinePolicy
 from resilient_http.policies.retry import RetryPolicy, RetryRules
 from resilient_http.policies.telemetry import AttemptTracer, TelemetryPolicy
 from resilient_http.policies.timeout import TimeoutPolicy
+from resilient_http.semantics import IDEMPOTENT_METHODS
+from resilient_http.settings.models import UpstreamSettings
 from resilient_http.state.backoff import Backoff
-from resilient_http.upstreams.upstream import Upstream
-
-Pipeline = Callable[[Call], Awaitable[Any]]
+from resilient_http.upstreams.upstream import Pipeline, Upstream
 
 
-def compose(upstream: Upstream, tracer: AttemptTracer, hub: Hub) -> Pipeline:
-    """The way of a call to `upstream`: await it with a Call, get the response."""
-    settings = upstream.settings
+def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTracer, hub: Hub) -> Pipeline:
+    """The way of a call to `upstream`, as `settings` say; the state that its calls share is the upstream's."""
+    retry = settings.retry
+    repeatable = frozenset(IDEMPOTENT_METHODS if retry is None else retry.methods)
     balance = BalancePolicy(upstream.endpoints, hub, trusts_marker=settings.trust_dependency_marker)
-    if not upstream.enabled:
-        return _call_ring([], _attempt_ring([balance, TimeoutPolicy(None, {})]))  # the user's timeout= is httpx's own
+    if not upstream.enabled:  # the user's timeout= is httpx's own then
+        return Pipeline(_call_ring([], _attempt_ring([balance, TimeoutPolicy(None, {})])), repeatable)
 
     header = settings.deadline_header
     tell = None if header is None else (header.name, header.unit)
@@ -51,20 +52,13 @@ def compose(upstream: Upstream, tracer: AttemptTracer, hub: Hub) -> Pipeline:
         TelemetryPolicy(tracer, hub),
     ]
     call_ring: list[CallPolicy] = [DeadlinePolicy(settings.timeout.total)]
-    if settings.retry is not None:
-        retry = settings.retry
-        call_ring.append(
-            RetryPolicy(
-                RetryRules(
-                    retry.max_attempts, frozenset(retry.statuses), retry.max_wait, settings.trust_dependency_marker
-                ),
-                Backoff(retry.backoff.base, retry.backoff.cap, retry.backoff.throttled_base),
-                upstream.budget,
-                upstream.endpoints.usual,
-                hub,
-            )
+    if retry is not None:
+        rules = RetryRules(
+            retry.max_attempts, frozenset(retry.statuses), retry.max_wait, settings.trust_dependency_marker
         )
-    return _call_ring(call_ring, _attempt_ring(attempt_ring))
+        backoff = Backoff(retry.backoff.base, retry.backoff.cap, retry.backoff.throttled_base)
+        call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints.usual, hub))
+    return Pipeline(_call_ring(call_ring, _attempt_ring(attempt_ring)), repeatable)
 
 
 def _call_ring(policies: Sequence[CallPolicy], innermost: CallProceed) -> CallProceed:

@@ -20,13 +20,13 @@ from resilient_http.inbound import Inbound
 from resilient_http.pipeline import compose
 from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.sync import SyncPort
-from resilient_http.settings.models import Settings
+from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.state.circuit import Circuit
 from resilient_http.state.endpoints import Endpoint
 from resilient_http.telemetry.tracing import AttemptTracing, load_provider
 from resilient_http.transport import AsyncResilientTransport, Dispatcher, ResilientTransport
 from resilient_http.upstreams.registry import Registry
-from resilient_http.upstreams.upstream import Upstream
+from resilient_http.upstreams.upstream import Pipeline, Upstream
 
 SWITCH = "RESILIENT_HTTP_ENABLED"  # an operator's way out, whatever the settings say
 OFF = {"false", "0", "no", "off"}
@@ -160,28 +160,28 @@ class Resilience:
         self.async_port = AsyncPort(self._backend, self._hub)
         self.inbound = Inbound(self.settings.inbound)
         self.enabled = self.settings.enabled and os.environ.get(SWITCH, "").lower() not in OFF
-        named = {name: self._equip(self._upstream(name, own)) for name, own in self.settings.upstreams.items()}
+        named = {name: self._upstream(name, own) for name, own in self.settings.upstreams.items()}
         registry = Registry(named, self._unnamed, self._retire)
         self.dispatcher = Dispatcher(self._backend, registry, self._hub)
 
     def _unnamed(self, scheme: str, host: str, port: int) -> Upstream:
         name = Endpoint(scheme, host, port).url
-        return self._equip(self._upstream(name, self.settings.defaults, origin=(scheme, host, port)))
+        return self._upstream(name, self.settings.defaults, origin=(scheme, host, port))
 
     def _upstream(self, name: str, settings: Any, origin: tuple[str, str, int] | None = None) -> Upstream:
         return Upstream(
             name,
             settings,
             self._hub,
+            self._compose,
             origin=origin,
             enabled=self.enabled,
             circuit_listeners=self._circuit_listeners,
             rng=random.Random(),
         )
 
-    def _equip(self, upstream: Upstream) -> Upstream:
-        upstream.pipeline = compose(upstream, AttemptTracing(upstream.settings.propagate), self._hub)
-        return upstream
+    def _compose(self, upstream: Upstream, settings: UpstreamSettings) -> Pipeline:
+        return compose(upstream, settings, AttemptTracing(settings.propagate), self._hub)
 
     def _retire(self, endpoint: Endpoint) -> None:
         self.sync_port.retire(endpoint)

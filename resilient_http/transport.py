@@ -21,9 +21,10 @@ from resilient_http.events import CallFinished, Hub
 from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.sync import SyncPort, drive
 from resilient_http.scope import Scope, current_scope
+from resilient_http.settings.overrides import EXTENSION
 from resilient_http.telemetry.tracing import CallSpan, configured
 from resilient_http.upstreams.registry import Registry
-from resilient_http.upstreams.upstream import Upstream
+from resilient_http.upstreams.upstream import Pipeline, Upstream
 
 current_call: ContextVar[Call | None] = ContextVar("resilient_http.call", default=None)
 
@@ -106,8 +107,9 @@ class Dispatcher:
         """One pass of the call: request in, response out. Exceptions of ours are the backend's too."""
         try:
             upstream = self.registry.find(request.url)
-            self._enter(call, upstream, request)
-            response = await upstream.pipeline(call)
+            pipeline = upstream.pipeline_of(request.extensions.get(EXTENSION))
+            self._enter(call, upstream, pipeline, request)
+            response = await pipeline.run(call)
         except ResilienceError as exc:
             error = self.backend.dress(exc)
             try:
@@ -116,20 +118,20 @@ class Dispatcher:
                 raise
             finally:
                 del error  # else it, its traceback and this frame would hold each other
-        response.extensions["resilient_http"] = call.journal
+        response.extensions[EXTENSION] = call.journal
         if not call.replayable:
             call.spent = request.stream
         if upstream.named and 300 <= response.status_code < 400 and "location" in response.headers:
             self._map_back(response, upstream, request.url)
         return response
 
-    def _enter(self, call: Call, upstream: Upstream, request: Any) -> None:
+    def _enter(self, call: Call, upstream: Upstream, pipeline: Pipeline, request: Any) -> None:
         method = request.method
         body_again = replayable(request.stream, self.backend.module)
         if not body_again and call.spent is request.stream:
             # A redirect or an auth flow wants the body once more; httpx might send it empty.
             raise self.backend.module.StreamConsumed
-        repeatable = method in upstream.repeatable or "idempotency-key" in request.headers
+        repeatable = method in pipeline.repeatable or "idempotency-key" in request.headers
         call.enter(upstream.name, request, method, repeatable=repeatable, replayable=body_again)
         if upstream.named and request.url.scheme == "https" and upstream.scheme == "http":
             message = (

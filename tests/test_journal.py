@@ -71,7 +71,10 @@ def test_it_counts_what_was_sent():
 
 
 def test_a_program_reads_it_as_json():
-    assert json.loads(json.dumps(told().as_dict())) == {
+    journal = told()
+    journal.note("fallback: answered with a fixed response")
+    assert json.loads(json.dumps(journal.as_dict())) == {
+        "notes": ["fallback: answered with a fixed response"],
         "upstream": "payments",
         "method": "GET",
         "budget": 2.0,
@@ -152,3 +155,11 @@ def test_it_is_found_on_a_response_on_an_exception_and_on_one_that_leads_to_its_
 @pytest.mark.parametrize("outcome", [None, LookupError("foreign"), SimpleNamespace(extensions={})])
 def test_what_has_none_has_none(outcome):
     assert journal_of(outcome) is None
+
+
+def test_what_was_decided_about_the_whole_call_is_told_last():
+    journal = told()
+    journal.note("fallback: answered with a fixed response")
+    assert str(journal) == f"{told()}; fallback: answered with a fixed response"
+    assert journal.notes == ("fallback: answered with a fixed response",)
+    assert pickle.loads(pickle.dumps(journal)).notes == journal.notes

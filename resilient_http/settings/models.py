@@ -15,19 +15,13 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from resilient_http.errors import SettingsError
-from resilient_http.settings.policies import (
-    CircuitSettings,
-    ConcurrencySettings,
-    DeadlineHeader,
-    HeaderName,
-    PoolSettings,
-    RetrySettings,
-    Seconds,
-    TimeoutSettings,
-    TlsSettings,
-)
+from resilient_http.settings.circuit import CircuitSettings
+from resilient_http.settings.limits import ConcurrencySettings
+from resilient_http.settings.network import DeadlineHeader, PoolSettings, TimeoutSettings, TlsSettings
+from resilient_http.settings.retry import RetrySettings
 from resilient_http.settings.spelling import lower_keys, respell
 from resilient_http.settings.validation import Model, check_name, mistake_at, not_bool, settings_error, split_url
+from resilient_http.settings.values import HeaderName, Seconds
 
 PROXIES = ("http", "https", "socks5", "socks5h")
 
@@ -238,7 +232,7 @@ class Settings(Model):
     def _inherit(cls, raw: Any) -> Any:
         if not isinstance(raw, Mapping) or not isinstance(raw.get("upstreams"), Mapping):
             return raw
-        raw = _as_raw(raw)
+        raw = as_raw(raw)
         defaults = raw.get("defaults", {})
         if not isinstance(defaults, Mapping):
             return raw
@@ -276,8 +270,8 @@ def _over(defaults: Mapping[str, Any], own: Any) -> Any:
     return merge(defaults, own) if isinstance(own, Mapping) else own
 
 
-def _as_raw(value: Any) -> Any:
+def as_raw(value: Any) -> Any:
     """Models, wherever they stand in it, as the mappings that they were made from."""
     if isinstance(value, Model):
         return value.model_dump(exclude_unset=True)
-    return {key: _as_raw(below) for key, below in value.items()} if isinstance(value, Mapping) else value
+    return {key: as_raw(below) for key, below in value.items()} if isinstance(value, Mapping) else value

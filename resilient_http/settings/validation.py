@@ -31,9 +31,13 @@ class Model(BaseModel):
             return raw
         for key in raw:
             if key not in cls.model_fields:
-                near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
-                raise mistake_at(str(key), message="unknown key", known=tuple(near or cls.model_fields))
+                raise mistake_at(str(key), message="unknown key", known=nearest(str(key), tuple(cls.model_fields)))
         return raw
+
+
+def nearest(key: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """The known name that may have been meant, or all of them."""
+    return tuple(difflib.get_close_matches(key, known, n=1)) or known
 
 
 def mistake_at(*path: str, message: str, known: tuple[str, ...] = ()) -> PydanticCustomError:
@@ -68,21 +72,26 @@ def split_url(url: str, schemes: Sequence[str], *, like: str) -> SplitResult:
     return parts
 
 
-def settings_error(error: ValidationError) -> SettingsError:
-    """All mistakes in one message; `path` and `value` are the first one's."""
-    found = _without_inherited([_mistake(details) for details in error.errors()])
+def settings_error(error: ValidationError, below: tuple[str, ...] = ()) -> SettingsError:
+    """All mistakes in one message; `path` and `value` are the first one's.
+
+    Args:
+        error: What pydantic found.
+        below: Where the model stands that was validated.
+    """
+    found = _without_inherited([_mistake(details, below) for details in error.errors()])
     mistakes = tuple(mistake for mistake, _ in found)
     text = "\n".join(map(str, mistakes))
     return SettingsError(text, path=".".join(mistakes[0].path), value=found[0][1], mistakes=mistakes)
 
 
-def _mistake(details: Any) -> tuple[SettingsMistake, object]:
-    path = tuple(part for part in map(str, details["loc"]) if not _is_branch(part))
+def _mistake(details: Any, below: tuple[str, ...]) -> tuple[SettingsMistake, object]:
+    path = below + tuple(part for part in map(str, details["loc"]) if not _is_branch(part))
     value, message, known = details.get("input"), details["msg"].removeprefix("Value error, "), ()
     if details["type"] == "at":
-        below, known = details["ctx"]["path"], details["ctx"]["known"]
-        path += below
-        for key in below:
+        deeper, known = details["ctx"]["path"], details["ctx"]["known"]
+        path += deeper
+        for key in deeper:
             value = value.get(key) if isinstance(value, Mapping) else None
     hidden = value is None or isinstance(value, (Mapping, list, tuple)) or "proxy" in path
     shown = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,14 +12,31 @@ import pybreaker
 
 from resilient_http.call import Call
 from resilient_http.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Hub
-from resilient_http.semantics import IDEMPOTENT_METHODS
 from resilient_http.settings.models import EndpointSettings, UpstreamSettings
+from resilient_http.settings.overrides import frozen, overridden
 from resilient_http.state.circuit import Circuit, CircuitRules
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint, Endpoints, Link
 from resilient_http.state.retry_budget import RetryBudget
 
 UNLIMITED_QUEUE = 1_000_000
+VARIANTS = 100  # different overrides of calls that are kept composed
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The way of a call to an upstream, as composed for one version of its settings.
+
+    Attributes:
+        run: Await it with a Call, get the response.
+        repeatable: Methods that may be sent twice.
+    """
+
+    run: Callable[[Call], Awaitable[Any]]
+    repeatable: frozenset[str]
+
+
+Compose = Callable[["Upstream", UpstreamSettings], Pipeline]
 
 
 class Upstream:
@@ -31,6 +49,7 @@ class Upstream:
         origin: Scheme, host and port of an unnamed upstream. A named one has the endpoints of its settings, and its
             name is a logical host, so that `Host` comes from the endpoint.
         enabled: False leaves nothing but the choice of an endpoint.
+        compose: Makes its pipeline.
         circuit_listeners: pybreaker listeners for each of its circuits.
         rng: Source of jitter.
     """
@@ -40,6 +59,7 @@ class Upstream:
         name: str,
         settings: UpstreamSettings,
         hub: Hub,
+        compose: Compose,
         *,
         origin: tuple[str, str, int] | None = None,
         enabled: bool = True,
@@ -54,8 +74,6 @@ class Upstream:
         self._hub = hub
         self._listeners = circuit_listeners
         members = [self._endpoint(*member.origin, member) for member in settings.endpoints]
-        self.pipeline: Callable[[Call], Awaitable[Any]]  # composed by whoever builds the upstream
-        self.repeatable = frozenset(IDEMPOTENT_METHODS if settings.retry is None else settings.retry.methods)
         self.endpoints = Endpoints([self._endpoint(*origin, None)] if origin else members)
         self.scheme = self.endpoints.members[0].scheme
         self.budget: RetryBudget | None = None
@@ -66,6 +84,29 @@ class Upstream:
         self.origins = frozenset(member.url for member in self.endpoints.members) | (
             {f"{self.scheme}://{settings.host}"} if settings.host else frozenset()
         )
+
+        self._compose = compose
+        self._variants: dict[Any, Pipeline] = {}
+        self.pipeline = compose(self, settings)
+
+    def pipeline_of(self, overrides: Any) -> Pipeline:
+        """The pipeline of a call with settings of its own; None for none.
+
+        Raises:
+            SettingsError: They are wrong.
+        """
+        if overrides is None:
+            return self.pipeline
+        try:
+            key = frozen(overrides)
+            known = self._variants.get(key)
+        except TypeError:
+            key, known = None, None  # something in it cannot be hashed
+        if known is None:
+            known = self._compose(self, overridden(self.settings, overrides))
+            if key is not None and len(self._variants) < VARIANTS:
+                self._variants[key] = known
+        return known
 
     def status(self, now: float) -> dict[str, Any]:
         """JSON-able: what its calls go by at the moment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import time
@@ -275,8 +276,8 @@ def test_a_foreign_await_in_a_sync_client_is_a_named_error():
 
     resilience = Resilience({"upstreams": {"payments": {"endpoints": ["http://127.0.0.1:1"]}}})
     payments = resilience.dispatcher.registry.named["payments"]
-    proceed = payments.pipeline
-    payments.pipeline = lambda call: foreign(call, proceed)
+    proceed = payments.pipeline.run
+    payments.pipeline = dataclasses.replace(payments.pipeline, run=lambda call: foreign(call, proceed))
 
     with resilience.client() as client, pytest.raises((ForeignAwait, RuntimeError)):
         client.get("http://payments/")

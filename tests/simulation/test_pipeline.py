@@ -284,7 +284,7 @@ def test_every_permit_comes_back_however_a_call_ends(answers, own):
 @pytest.mark.parametrize("until", [0.01, 1.0, 2.0], ids=["in an attempt", "in backoff", "in a repeat"])
 def test_every_permit_comes_back_when_the_caller_goes_away(until):
     world = World(script((0.5, throttled(retry_after="1")), HANG), retry={"budget": {"ratio": 0.0, "floor": 0.0}})
-    running = world.upstream.pipeline(world.open_call())
+    running = world.upstream.pipeline.run(world.open_call())
     world.port.spawn(running)
     world.port.run(until=until)
     cancel(running)
@@ -295,7 +295,7 @@ def test_every_permit_comes_back_when_the_caller_goes_away(until):
 
 def test_a_token_comes_back_when_the_caller_goes_away_in_backoff():
     world = World(script(throttled(retry_after="2")), retry={"budget": {"ratio": 0.0, "floor": 0.0}})
-    running = world.upstream.pipeline(world.open_call())
+    running = world.upstream.pipeline.run(world.open_call())
     world.port.spawn(running)
     world.port.run(until=1.0)
     assert world.upstream.budget.tokens(1.0) == 2.0

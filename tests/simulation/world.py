@@ -108,9 +108,13 @@ class World:
         hub = Hub([self.events.append])
         settings = Settings(upstreams={"payments": {"endpoints": ["http://n1"], **own}})
         self.upstream = Upstream(
-            "payments", settings.upstreams["payments"], hub, enabled=enabled, rng=random.Random(seed)
+            "payments",
+            settings.upstreams["payments"],
+            hub,
+            lambda upstream, settings: compose(upstream, settings, Untraced(), hub),
+            enabled=enabled,
+            rng=random.Random(seed),
         )
-        self.upstream.pipeline = compose(self.upstream, Untraced(), hub)
 
     def spawn(self, method: str = "GET", *, at: float = 0.0, within: float = math.inf, **facts: bool) -> Made:
         """Have a call made at an instant; run() lets it happen."""
@@ -144,7 +148,7 @@ class World:
         """A call that is ready to go through the pipeline."""
         call = Call(self.port, method, started=self.port.now())
         call.bound(self.port.now() + within, within)
-        repeatable = facts.get("repeatable", method in self.upstream.repeatable)
+        repeatable = facts.get("repeatable", method in self.upstream.pipeline.repeatable)
         call.enter("payments", None, method, repeatable=repeatable, replayable=facts.get("replayable", True))
         return call
 
@@ -158,7 +162,7 @@ class World:
     async def _make(self, made: Made, method: str, within: float, facts: dict[str, bool]) -> None:
         made.call = self.open_call(method, within=within, **facts)
         try:
-            made.response = await self.upstream.pipeline(made.call)
+            made.response = await self.upstream.pipeline.run(made.call)
         except Exception as exc:  # noqa: BLE001 - the test looks at it
             made.error = exc
         made.took = self.port.now() - made.at

@@ -1,0 +1,66 @@
+"""Values: the kinds of number, name and function that settings are made of."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from resilient_http.settings.validation import not_bool
+
+Seconds = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=604_800, allow_inf_nan=False)]  # up to a week
+Ratio = Annotated[float, BeforeValidator(not_bool), Field(ge=0, le=1, allow_inf_nan=False)]
+PositiveRatio = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=1, allow_inf_nan=False)]
+Rate = Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, BeforeValidator(not_bool), Field(ge=1)]
+Size = Annotated[int, BeforeValidator(not_bool), Field(ge=0)]
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def _is_header_name(name: str) -> str:
+    if not HEADER_NAME.fullmatch(name):
+        message = "the name of a header is needed, like x-request-timeout"
+        raise ValueError(message)
+    return name.lower()
+
+
+HeaderName = Annotated[str, AfterValidator(_is_header_name)]  # RFC 9110, section 5.6.2
+
+
+def _imported(value: Any) -> Any:
+    """What a dotted path names; anything else as it is.
+
+    Source of the notation: entry points, `package.module:name`, and Django's `package.module.name`.
+    """
+    if not isinstance(value, str):
+        return value
+    module, _, name = value.partition(":") if ":" in value else value.rpartition(".")
+    if not module or not name:
+        message = "a dotted path like shop.policies.is_busy is needed"
+        raise ValueError(message)
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as exc:
+        message = f"cannot be imported: {exc}"
+        raise ValueError(message) from None
+    return found
+
+
+def _is_plain(function: Any) -> Any:
+    if not callable(function):
+        message = f"a function is needed, not {type(function).__name__}"
+        raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueError
+    if inspect.iscoroutinefunction(function):
+        message = "a plain function is needed, not an async one: sync clients call it too"
+        raise ValueError(message)
+    return function
+
+
+Function = Annotated[Callable[..., Any], BeforeValidator(_imported), AfterValidator(_is_plain)]
+"""A plain function, or its dotted path."""
