@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from resilient_http.errors import Cancelled, DeadlineExceeded, Refused
-from resilient_http.journal import Journal, describe
+from resilient_http.journal import Entry, Journal, describe
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.outcome import Fault, Outcome
 
@@ -64,6 +64,9 @@ class Port(Protocol):
     def instrumented(self) -> bool:
         """Whether somebody else makes the attempt's span and injects the trace: OpenTelemetry's instrumentation."""
 
+    def readable(self, call: Call, reply: Any) -> Any:
+        """The reply as a function of the user's may look at it: with its body, unless the user streams that."""
+
     async def set_aside(self, reply: Any, within: float) -> bool:
         """Free what the reply holds, because the call is repeated. True when it can still be returned.
 
@@ -88,6 +91,11 @@ class Call:
         cancellation: Whether its inbound caller is still there, or None where nobody can tell.
         spent: The body of the last hop, when it was sent and cannot be sent again.
         tried: Endpoints that the current hop has been sent to.
+        made: Attempts of the current hop, hedges and refused ones included.
+        reached: Whether any of them was sent.
+        repeated: Whether the inbound request is itself a repeat, so that repeats of ours would multiply.
+        key: The Idempotency-Key that all its attempts carry, or None when it has none of ours.
+        entry: The journal's entry of the attempt that decides: the newest, or the one that won against its hedge.
     """
 
     # Defaults stand on the class: see Entry.
@@ -103,6 +111,11 @@ class Call:
     spent: Any = None
     cancellation: Cancellation | None = None
     closed = False
+    made = 0
+    reached = False
+    repeated = False
+    key: str | None = None
+    entry: Entry | None = None
 
     def __init__(
         self, port: Port, method: str, *, started: float, streamed: bool = False, owner: object = None
@@ -158,6 +171,16 @@ class Call:
         self.repeatable = repeatable
         self.replayable = replayable
         self.tried = ()
+        self.made = 0
+        self.reached = False
+
+    @property
+    def newest(self) -> Entry:
+        """`entry`, where there is one."""
+        if self.entry is None:
+            message = "no attempt of this call has begun"
+            raise RuntimeError(message)
+        return self.entry
 
 
 class Attempt:
@@ -195,7 +218,8 @@ class Attempt:
         self.call = call
         self.started = now
         self.expires = call.expires
-        self.entry = call.journal.open_entry(now - call.started)
+        self.entry = call.entry = call.journal.open_entry(now - call.started)
+        call.made += 1
         self._at_end: list[Callable[[Attempt, float], object]] | None = []
 
     @property

@@ -5,7 +5,8 @@ Laws
     2. A deadline header shortens it for anybody, and lengthens it, up to `inbound.max`, only from a trusted peer.
     3. What the request has spent in a queue before us is taken off, when a trusted peer says so; then the reserve.
     4. A value that is malformed, negative or absurd says nothing. It is counted, and is never an error.
-    5. Trace headers are passed on when they are well formed. A tracestate means nothing without its traceparent.
+    5. A request is a repeat when a trusted peer says so.
+    6. Trace headers are passed on when they are well formed. A tracestate means nothing without its traceparent.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator
 
 from resilient_http.errors import DeadlineExceeded
 from resilient_http.scope import Cancellation, Deadline, Scope
-from resilient_http.semantics import TRACE_HEADERS, read_timeout, request_start
+from resilient_http.semantics import TRACE_HEADERS, read_count, read_timeout, request_start
 from resilient_http.settings.models import InboundSettings
 
 RESERVED_SHARE = 0.2  # of the budget, at most: a short deadline is not eaten up by the reserve
@@ -129,7 +130,8 @@ class Inbound:
         trusted = bool(self.settings.trusted_peers) and self.trusts(peer)
         queued = self._queued(header) if trusted else 0.0
         deadline = Deadline(math.inf, math.inf)
-        scope = Scope(deadline, tuple(_trace(header)), cancellation=cancellation)
+        repeated = trusted and self._is_repeat(header)
+        scope = Scope(deadline, tuple(_trace(header)), cancellation=cancellation, repeated=repeated)
         return Arrival(self.settings, scope, deadline, started, self._asked(header), queued, trusted=trusted)
 
     def connect(self, header: Header) -> Scope:
@@ -167,6 +169,16 @@ class Inbound:
             self._ignore(name)
             return 0.0
         return max(0.0, waited)
+
+    def _is_repeat(self, header: Header) -> bool:
+        name = self.settings.repeat_header
+        value = None if name is None else header(name)
+        if name is None or value is None:
+            return False
+        count = read_count(value)
+        if count is None:
+            self._ignore(name)
+        return count is not None and count > 1
 
     def _ignore(self, name: str) -> None:
         with self._lock:

@@ -8,6 +8,7 @@
         concurrency     first: a call that waits for a permit must not hold an endpoint's probe meanwhile
         balance         chooses an endpoint and takes its circuit's permit, in one step
         timeout         starts when the endpoint is known, so that waiting in the queue does not eat its time
+        headers         after the timeout, because they say what is left; only when there is something to say
         telemetry       innermost: a span covers what was really sent
 
 The call's own telemetry (its span, its event) is opened by the client, above redirects and auth, because a call may
@@ -26,12 +27,15 @@ from resilient_http.policies import AttemptPolicy, AttemptProceed, CallPolicy, C
 from resilient_http.policies.balance import BalancePolicy
 from resilient_http.policies.concurrency import ConcurrencyPolicy
 from resilient_http.policies.deadline import DeadlinePolicy
+from resilient_http.policies.headers import HeadersPolicy
 from resilient_http.policies.retry import RetryPolicy, RetryRules
 from resilient_http.policies.telemetry import AttemptTracer, TelemetryPolicy
 from resilient_http.policies.timeout import TimeoutPolicy
 from resilient_http.semantics import IDEMPOTENT_METHODS
 from resilient_http.settings.models import UpstreamSettings
+from resilient_http.settings.retry import RetrySettings
 from resilient_http.state.backoff import Backoff
+from resilient_http.state.outcome import Fault
 from resilient_http.upstreams.upstream import Pipeline, Upstream
 
 
@@ -43,22 +47,40 @@ def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTrace
     if not upstream.enabled:  # the user's timeout= is httpx's own then
         return Pipeline(_call_ring([], _attempt_ring([balance, TimeoutPolicy(None, {})])), repeatable)
 
-    header = settings.deadline_header
-    tell = None if header is None else (header.name, header.unit)
     attempt_ring: list[AttemptPolicy] = [
         ConcurrencyPolicy(upstream.limit, settings.timeout.pool, upstream.endpoints.usual),
         balance,
-        TimeoutPolicy(settings.timeout.attempt, settings.timeout.phases(), tell),
+        TimeoutPolicy(settings.timeout.attempt, settings.timeout.phases()),
+        *_headers(settings),
         TelemetryPolicy(tracer, hub),
     ]
     call_ring: list[CallPolicy] = [DeadlinePolicy(settings.timeout.total)]
     if retry is not None:
-        rules = RetryRules(
-            retry.max_attempts, frozenset(retry.statuses), retry.max_wait, settings.trust_dependency_marker
-        )
-        backoff = Backoff(retry.backoff.base, retry.backoff.cap, retry.backoff.throttled_base)
-        call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints.usual, hub))
-    return Pipeline(_call_ring(call_ring, _attempt_ring(attempt_ring)), repeatable)
+        rules, backoff = _retry_rules(retry, settings), Backoff(**retry.backoff.model_dump())
+        call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.repeats, hub))
+    return Pipeline(
+        _call_ring(call_ring, _attempt_ring(attempt_ring)), repeatable, makes_key=settings.idempotency_key == "auto"
+    )
+
+
+def _headers(settings: UpstreamSettings) -> list[AttemptPolicy]:
+    deadline, number = settings.deadline_header, settings.attempt_header
+    if deadline is None and number is None and settings.idempotency_key is None:
+        return []
+    return [HeadersPolicy(deadline=None if deadline is None else (deadline.name, deadline.unit), number=number)]
+
+
+def _retry_rules(retry: RetrySettings, settings: UpstreamSettings) -> RetryRules:
+    return RetryRules(
+        retry.max_attempts,
+        frozenset(retry.statuses),
+        frozenset(Fault[name.upper()] for name in retry.faults),
+        retry.classify,
+        retry.max_wait,
+        None if retry.stop_header is None else (retry.stop_header.name, retry.stop_header.value),
+        settings.trust_dependency_marker,
+        retry.observe,
+    )
 
 
 def _call_ring(policies: Sequence[CallPolicy], innermost: CallProceed) -> CallProceed:

@@ -113,12 +113,14 @@ class Scope:
         headers: Trace headers of the inbound request (lower-case name, value) that calls pass on.
         detached: Whether detached() took it out of the request's deadline.
         cancellation: Whether the inbound caller is still there, or None where nobody can tell.
+        repeated: Whether the inbound request is itself a repeat, as a trusted peer says.
     """
 
     deadline: Deadline | None = None
     headers: tuple[tuple[str, str], ...] = ()
     detached: bool = False
     cancellation: Cancellation | None = None
+    repeated: bool = False
 
     def within(self, here: Scope) -> Scope:
         """This scope where `here` is current: the headers are its own, and the deadline that ends first wins.

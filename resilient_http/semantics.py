@@ -13,6 +13,9 @@ IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELET
 THROTTLED = frozenset({429, 503})
 """Statuses that ask to slow down. Source: RFC 6585, section 4; RFC 9110, section 15.6.4."""
 
+TOO_MANY = frozenset({429})
+"""Statuses that speak for the whole service, not for the node that answered. Source: RFC 6585, section 4."""
+
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed. Source: RFC 9110, 15.5.9 and 15.6; RFC 6585, section 4."""
 
@@ -22,6 +25,9 @@ TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
 DEPENDENCY_DOWN = "x-dependency-down"
 """Our own answers carry it when a service that we depend on is down, so that a caller that trusts it neither repeats
 the request nor counts the answer against us. A header of this library's own; there is no standard."""
+
+IDEMPOTENCY_KEY = "idempotency-key"
+"""Its value names one intent, however often it is sent. Source: draft-ietf-httpapi-idempotency-key-header."""
 
 SHORTEST = 0.001  # seconds left that a deadline header can say
 FOREVER = 31_536_000.0  # seconds: no caller waits a year, so whoever says so means something else
@@ -59,6 +65,15 @@ def write_timeout(seconds: float, unit: str) -> str:
     if unit == "ms":
         return str(milliseconds)
     return f"{milliseconds}m" if milliseconds < 100_000_000 else f"{int(seconds)}S"
+
+
+def read_count(value: str) -> int | None:
+    """The number that a header says, which counts from 1, or None if it is malformed.
+
+    Source: Envoy's x-envoy-attempt-count.
+    """
+    text = value.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 and int(text) > 0 else None
 
 
 def request_start(value: str) -> float | None:

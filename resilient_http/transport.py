@@ -7,6 +7,7 @@ streamed, so an attempt ends at its headers, and a body that breaks off is not r
 
 from __future__ import annotations
 
+import uuid
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -21,6 +22,7 @@ from resilient_http.events import CallFinished, Hub
 from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.sync import SyncPort, drive
 from resilient_http.scope import Scope, current_scope
+from resilient_http.semantics import IDEMPOTENCY_KEY
 from resilient_http.settings.overrides import EXTENSION
 from resilient_http.telemetry.tracing import CallSpan, configured
 from resilient_http.upstreams.registry import Registry
@@ -64,7 +66,7 @@ class Dispatcher:
         call = Call(port, method, started=port.now(), streamed=streamed, owner=owner)
         here = current_scope()
         scope = here if scope is None else scope.within(here)
-        call.headers = scope.headers
+        call.headers, call.repeated = scope.headers, scope.repeated
         if scope.cancellation is not None:
             call.cancellation = scope.cancellation
             scope.cancellation.heed()
@@ -131,7 +133,9 @@ class Dispatcher:
         if not body_again and call.spent is request.stream:
             # A redirect or an auth flow wants the body once more; httpx might send it empty.
             raise self.backend.module.StreamConsumed
-        repeatable = method in pipeline.repeatable or "idempotency-key" in request.headers
+        repeatable = method in pipeline.repeatable or IDEMPOTENCY_KEY in request.headers
+        if pipeline.makes_key and not repeatable:
+            repeatable, call.key = True, call.key or str(uuid.uuid4())
         call.enter(upstream.name, request, method, repeatable=repeatable, replayable=body_again)
         if upstream.named and request.url.scheme == "https" and upstream.scheme == "http":
             message = (

@@ -242,3 +242,33 @@ def test_a_traceparent_of_a_later_version_may_be_longer():
 @pytest.mark.parametrize("value", ["a=1\r\nx: y", "a=\u00e9", "a=\x00"])
 def test_a_header_that_could_not_be_sent_is_not_passed_on(value):
     assert trace_of({"baggage": value}) == {}
+
+
+ATTEMPT = "x-envoy-attempt-count"
+
+
+@pytest.mark.parametrize(("count", "repeated"), [("1", False), ("2", True), (" 17 ", True)])
+def test_a_trusted_peer_says_whether_a_request_is_a_repeat(count, repeated):
+    assert arrive({ATTEMPT: count}, TRUSTED).scope.repeated is repeated
+
+
+def test_a_stranger_cannot_say_that_it_is():
+    assert not arrive({ATTEMPT: "2"}).scope.repeated
+
+
+@given(st.text(max_size=20))
+def test_whatever_stands_there_is_no_error(count):
+    inbound = reader()
+    repeated = inbound.arrive({ATTEMPT: count}.get, TRUSTED).scope.repeated
+    assert repeated is (count.strip().isascii() and count.strip().isdigit() and 1 < int(count) <= 999_999)
+
+
+@pytest.mark.parametrize("count", ["0", "-2", "two", "2, 2", "1e3", ""])
+def test_a_malformed_count_is_counted(count):
+    inbound = reader()
+    assert not inbound.arrive({ATTEMPT: count}.get, TRUSTED).scope.repeated
+    assert inbound.status() == {"ignored": {ATTEMPT: 1}}
+
+
+def test_the_header_of_repeats_can_be_switched_off():
+    assert not arrive({ATTEMPT: "2"}, TRUSTED, repeat_header=None).scope.repeated

@@ -152,6 +152,17 @@ def in_memory(response: Any, backend: Backend) -> bool:
     return type(response.stream) is backend.module.ByteStream or response.is_closed
 
 
+def readable(response: Any, request: Any, backend: Backend) -> Any:
+    """A response like this one, to be looked at before the user has it; with its body, unless that is streamed.
+
+    It is another object: httpx still has to put its own request, cookies and time into the one that the user gets.
+    """
+    module, stream = backend.module, response.stream
+    # What is given as `stream` counts as unread: `.content` then says that it is not there.
+    body = {"content": b"".join(stream)} if type(stream) is module.ByteStream else {"stream": module.ByteStream(b"")}
+    return module.Response(response.status_code, headers=response.headers, request=request, **body)
+
+
 def replayable(stream: Any, module: Any) -> bool:
     """Whether a request's body can be sent again, whole.
 

@@ -37,5 +37,5 @@ class DeadlinePolicy:
 
 
 def _caused_by_waiting(call: Call, error: Exception) -> bool:
-    last = call.journal.last
+    last = call.entry
     return isinstance(error, Refused) or (last is not None and last.fault is Fault.TIMEOUT)

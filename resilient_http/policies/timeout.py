@@ -8,7 +8,6 @@ from typing import Any
 
 from resilient_http.call import Attempt
 from resilient_http.policies import AttemptProceed
-from resilient_http.semantics import write_timeout
 
 PHASES = ("connect", "read", "write", "pool")
 UNLIMITED = dict.fromkeys(PHASES)  # what a client without a timeout of its own asks
@@ -20,13 +19,9 @@ class TimeoutPolicy:
     Args:
         attempt: Seconds for one attempt, or None. To the end of its body; of a streamed one, to its headers.
         phases: Seconds for "connect", "read", "write" and "pool", each may be None.
-        tell: Name and unit of the header that tells the upstream how long we wait, or None for none.
     """
 
-    def __init__(
-        self, attempt: float | None, phases: Mapping[str, float | None], tell: tuple[str, str] | None = None
-    ) -> None:
-        self._tell = tell
+    def __init__(self, attempt: float | None, phases: Mapping[str, float | None]) -> None:
         self._attempt = math.inf if attempt is None else attempt
         self._phases = {name: phases.get(name) for name in PHASES}
 
@@ -40,15 +35,7 @@ class TimeoutPolicy:
             asked = request.extensions.get("timeout")
             if asked and asked != UNLIMITED:
                 self._narrow(attempt, asked)
-        if self._tell is not None:
-            self._tell_upstream(attempt, *self._tell)
         return await proceed(attempt)
-
-    def _tell_upstream(self, attempt: Attempt, name: str, unit: str) -> None:
-        # Of a streamed response the attempt's own limit ends at the headers; who sends it has longer.
-        left = (attempt.call.expires if attempt.call.streamed else attempt.expires) - attempt.started
-        if left < math.inf:
-            attempt.headers += ((name, write_timeout(left, unit)),)
 
     def _narrow(self, attempt: Attempt, asked: Mapping[str, float | None]) -> None:
         """Apply the caller's own `timeout=`: it may shorten a phase, never lengthen one."""

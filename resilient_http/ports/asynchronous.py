@@ -14,7 +14,7 @@ import anyio
 
 from resilient_http.call import Admission, Attempt, Call
 from resilient_http.engines.backend import Backend
-from resilient_http.engines.body import KEPT, async_body, in_memory
+from resilient_http.engines.body import KEPT, async_body, in_memory, readable
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.loop import has_ended, running_loop, waker
 from resilient_http.engines.pool import EnginePool, is_instrumented, reclaim
@@ -163,6 +163,10 @@ class AsyncPort:
         if call.cancellation is not None:
             work = unless_cancelled(call.cancellation, work, lambda: dress(call.cancelled()))
         return work
+
+    def readable(self, call: Call, reply: Any) -> Any:
+        """A response like this one, with its body when that is here."""
+        return readable(reply, call.request, self._backend)
 
     async def set_aside(self, reply: Any, within: float) -> bool:
         """Read the rest of a streamed response, if it is small and comes in time, and give its connection back."""

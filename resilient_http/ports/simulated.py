@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from types import coroutine
 from typing import Any
 
-from resilient_http.call import Admission, Attempt
+from resilient_http.call import Admission, Attempt, Call
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.outcome import Fault
@@ -129,6 +129,10 @@ class SimulatedPort:
     def instrumented(self) -> bool:
         """No."""
         return False
+
+    def readable(self, call: Call, reply: Any) -> Any:
+        """The reply itself."""
+        return reply
 
     async def set_aside(self, reply: Any, within: float) -> bool:
         """Nothing is held."""

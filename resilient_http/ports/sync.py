@@ -9,9 +9,9 @@ from collections.abc import Coroutine
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
-from resilient_http.call import Admission, Attempt
+from resilient_http.call import Admission, Attempt, Call
 from resilient_http.engines.backend import Backend
-from resilient_http.engines.body import KEPT, in_memory, sync_body
+from resilient_http.engines.body import KEPT, in_memory, readable, sync_body
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.pool import EnginePool, is_instrumented
 from resilient_http.errors import ForeignAwait
@@ -105,6 +105,10 @@ class SyncPort:
             failed(attempt, exc, self._backend, watched=watched)
             raise
         return response
+
+    def readable(self, call: Call, reply: Any) -> Any:
+        """A response like this one, with its body when that is here."""
+        return readable(reply, call.request, self._backend)
 
     async def set_aside(self, reply: Any, within: float) -> bool:
         """Read the rest of a streamed response, if it is small and comes in time, and give its connection back."""

@@ -77,6 +77,10 @@ class UpstreamSettings(Model):
         balance: How an endpoint is chosen: "p2c".
         propagate: Trace headers to send: "tracecontext", "none", or "all" (with baggage, for upstreams of one's own).
         deadline_header: Header that tells it how long we wait for this attempt, None for none.
+        attempt_header: Header that tells it which attempt this is, from 1 on; None for none. Of a repeat of an inbound
+            request's it never says 1.
+        idempotency_key: "auto" gives each call with a method that is not idempotent an `Idempotency-Key` of its own,
+            the same for all its attempts, and so lets it be repeated; for upstreams that honour the header.
         trust_dependency_marker: Whether its answer `X-Dependency-Down` is believed: that a service behind it is down,
             so that the answer is neither repeated nor counted against it.
         tls: See TlsSettings.
@@ -94,6 +98,8 @@ class UpstreamSettings(Model):
     balance: Literal["p2c"] = "p2c"
     propagate: Literal["none", "tracecontext", "all"] = "tracecontext"
     deadline_header: DeadlineHeader | None = None
+    attempt_header: HeaderName | None = None
+    idempotency_key: Literal["auto"] | None = None
     trust_dependency_marker: bool = False
     tls: TlsSettings = TlsSettings()
     http2: bool = False
@@ -151,6 +157,8 @@ class InboundSettings(Model):
         trusted_peers: IP addresses and networks (CIDR) whose deadline headers may lengthen and whose queue header is
             believed; "unix" for connections over a Unix socket.
         queue_header: Header in which a trusted peer says when the request reached it; None for none.
+        repeat_header: Header in which a trusted peer says which attempt the request is, from 1 on; the outbound calls
+            of a second one are not repeated, but for what was never sent. None for none.
         reserve: Seconds kept back for answering; at most a fifth of the budget is.
         cancel_on_disconnect: Whether outbound calls end with Cancelled when their inbound caller goes away.
         answers: Whether an uncaught DeadlineExceeded becomes 504, and an uncaught Refused 503.
@@ -161,6 +169,7 @@ class InboundSettings(Model):
     max: Seconds = 60.0
     trusted_peers: tuple[str, ...] = ()
     queue_header: HeaderName | None = "x-request-start"
+    repeat_header: HeaderName | None = "x-envoy-attempt-count"
     reserve: Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)] = 0.05
     cancel_on_disconnect: bool = True
     answers: bool = True

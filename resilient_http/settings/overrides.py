@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -17,7 +17,7 @@ from resilient_http.settings.models import UpstreamSettings, as_raw, merge
 from resilient_http.settings.validation import nearest, settings_error
 
 EXTENSION = "resilient_http"
-OVERRIDABLE = ("retry",)
+OVERRIDABLE = ("retry", "idempotency_key")
 SHARED = {"retry": ("budget",)}
 
 
@@ -30,18 +30,22 @@ class Unset(Enum):
 UNSET = Unset.UNSET
 
 
-def call_options(*, retry: Mapping[str, Any] | Unset | None = UNSET) -> dict[str, Any]:
+def call_options(
+    *, retry: Mapping[str, Any] | Unset | None = UNSET, idempotency_key: Literal["auto"] | Unset | None = UNSET
+) -> dict[str, Any]:
     """Settings of one call, over those of its upstream: `client.get(url, extensions=call_options(retry=None))`.
 
     They are validated with the call's first hop; a mistake is a SettingsError that names its path.
 
     Args:
         retry: Keys of `retry`, or None for no repeats. Not `budget`, which all calls of the upstream share.
+        idempotency_key: "auto" for an Idempotency-Key of the call's own, so that it may be repeated; None for none. A
+            key that you have goes into `headers=`.
 
     Returns:
         A mapping for `extensions=`.
     """
-    given = {"retry": retry}
+    given = {"retry": retry, "idempotency_key": idempotency_key}
     return {EXTENSION: {name: value for name, value in given.items() if value is not UNSET}}
 
 

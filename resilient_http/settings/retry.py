@@ -2,27 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from resilient_http.semantics import IDEMPOTENT_METHODS, RETRYABLE_STATUSES
 from resilient_http.settings.validation import Model
-from resilient_http.settings.values import Count, Rate, Ratio, Seconds
+from resilient_http.settings.values import Count, Function, HeaderName, Rate, Ratio, Seconds
 
 
 class BackoffSettings(Model):
-    """Waits between attempts: full jitter, and for throttled answers (429, 503) equal jitter.
+    """Waits between attempts.
 
     Attributes:
-        base: Seconds; the first repeat waits between 0 and this, each further one up to twice as long.
-        cap: Longest wait of the doubling, seconds.
-        throttled_base: As base, after a 429 or 503 without Retry-After; at least half of it is waited.
+        jitter: "full": between 0 and a ceiling that doubles; "equal": between half of it and the whole; "constant":
+            base, each time.
+        base: The first ceiling, seconds.
+        cap: Where the doubling ends, seconds.
+        throttled_base: As base, after a 429 or 503 without Retry-After; then the jitter is equal.
+        elsewhere: Share of the wait when the repeat goes to an endpoint that the call has not tried; it has asked for
+            nothing, so a Retry-After of the other one's (but a 429's) does not count.
     """
+
+    jitter: Literal["full", "equal", "constant"] = "full"
 
     base: Seconds = 0.1
     cap: Seconds = 5.0
     throttled_base: Seconds = 0.5
+    elsewhere: Ratio = 0.25
+
+
+class AnswerHeader(Model):
+    """A header of an answer that means something. Written as its name, or as "name: value".
+
+    Attributes:
+        name: Its name.
+        value: What it must say, None for anything. Compared without case.
+    """
+
+    name: HeaderName
+    value: str | None = None
+
+    def __str__(self) -> str:
+        """As it is written."""
+        return self.name if self.value is None else f"{self.name}: {self.value}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, written: Any) -> Any:
+        if not isinstance(written, str):
+            return written
+        name, colon, value = written.partition(":")
+        return {"name": name.strip(), "value": value.strip() if colon else None}
+
+    @field_validator("value")
+    @classmethod
+    def _lower(cls, value: str | None) -> str | None:
+        return None if value is None else value.lower()
 
 
 class BudgetSettings(Model):
@@ -43,19 +79,32 @@ class RetrySettings(Model):
     Attributes:
         max_attempts: Attempts of one call, the first included.
         statuses: Statuses that are repeated.
+        faults: Failures without an answer that are repeated: "unreachable" (refused, unresolvable, connect timeout),
+            "timeout", "broken" (reset, closed early), "local" (no connection to be had). An untrusted certificate or
+            an invalid request never is.
+        classify: A plain function, or its dotted path, that is asked first: it is given the response, with its body
+            unless that is streamed, or the exception, and says True (repeat), False (do not), or None (no opinion).
         methods: Methods that may be repeated although they may have been acted on. Any method is repeated when the
             request provably was not sent, or carries an Idempotency-Key.
         backoff: Waits between attempts.
         max_wait: Longest single wait in seconds; an endpoint that asks for more has its answer returned at once.
+        stop_header: Header of an answer that says "do not repeat this", as "x-should-retry: false"; None for none.
         budget: Bound of repeats over all calls, None for no bound.
+        observe: Repeat nothing, and tell what would have been repeated.
     """
 
     max_attempts: Count = 3
     statuses: tuple[Annotated[int, Field(ge=400, le=599)], ...] = tuple(sorted(RETRYABLE_STATUSES))
+    faults: tuple[Literal["unreachable", "timeout", "broken", "local"], ...] = (
+        "unreachable", "timeout", "broken", "local",
+    )  # fmt: skip
+    classify: Function | None = None
     methods: tuple[str, ...] = tuple(sorted(IDEMPOTENT_METHODS))
     backoff: BackoffSettings = BackoffSettings()
     max_wait: Seconds = 5.0
+    stop_header: AnswerHeader | None = None
     budget: BudgetSettings | None = BudgetSettings()
+    observe: bool = False
 
     @field_validator("methods")
     @classmethod

@@ -62,5 +62,6 @@ def _is_plain(function: Any) -> Any:
     return function
 
 
-Function = Annotated[Callable[..., Any], BeforeValidator(_imported), AfterValidator(_is_plain)]
+# The last of them runs first.
+Function = Annotated[Callable[..., Any], BeforeValidator(_is_plain), BeforeValidator(_imported)]
 """A plain function, or its dotted path."""

@@ -210,6 +210,12 @@ class Endpoints:
                 return chosen
         return None
 
+    def has_untried(self, tried: Collection[Endpoint], now: float) -> bool:
+        """Whether an endpoint that is no backup is left that is not among those tried, and would be admitted."""
+        return self._only is None and any(
+            member not in tried and (member.circuit is None or member.circuit.admits(now)) for member in self._primaries
+        )
+
     def retry_in(self, now: float) -> float | None:
         """Seconds until the earliest circuit lets a probe through, or None when none will by itself."""
         waits = [member.circuit.retry_in(now) for member in self.members if member.circuit is not None]

@@ -18,6 +18,7 @@ from resilient_http.state.circuit import Circuit, CircuitRules
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint, Endpoints, Link
 from resilient_http.state.retry_budget import RetryBudget
+from resilient_http.state.tally import Tally
 
 UNLIMITED_QUEUE = 1_000_000
 VARIANTS = 100  # different overrides of calls that are kept composed
@@ -30,10 +31,12 @@ class Pipeline:
     Attributes:
         run: Await it with a Call, get the response.
         repeatable: Methods that may be sent twice.
+        makes_key: Whether a call with any other method gets an Idempotency-Key.
     """
 
     run: Callable[[Call], Awaitable[Any]]
     repeatable: frozenset[str]
+    makes_key: bool = False
 
 
 Compose = Callable[["Upstream", UpstreamSettings], Pipeline]
@@ -79,6 +82,7 @@ class Upstream:
         self.budget: RetryBudget | None = None
         if settings.retry is not None and settings.retry.budget is not None:
             self.budget = RetryBudget(settings.retry.budget.ratio, settings.retry.budget.floor)
+        self.repeats = Tally()
         self.limit = self._limit()
         # A Location that names one of these is the upstream itself.
         self.origins = frozenset(member.url for member in self.endpoints.members) | (
@@ -119,6 +123,7 @@ class Upstream:
                 "queue": self.limit.queue,
             },
             "retry_budget": None if self.budget is None else {"tokens": round(self.budget.tokens(now), 3)},
+            "retries": self.repeats.as_dict(),
         }
 
     def _endpoint(self, scheme: str, host: str, port: int, settings: EndpointSettings | None) -> Endpoint:

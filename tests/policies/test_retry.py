@@ -10,12 +10,15 @@ import pytest
 
 from resilient_http.call import Attempt, Call
 from resilient_http.errors import CircuitOpen, Saturated
-from resilient_http.events import Hub, RetryScheduled, RetrySuppressed
+from resilient_http.events import Hub, Observed, RetryScheduled, RetrySuppressed
 from resilient_http.policies.retry import RetryPolicy, RetryRules
 from resilient_http.ports.simulated import SimulatedFailure, SimulatedPort, SimulatedReply
 from resilient_http.state.backoff import Backoff
+from resilient_http.state.circuit import Circuit
+from resilient_http.state.endpoints import Endpoint, Endpoints
 from resilient_http.state.outcome import Fault
 from resilient_http.state.retry_budget import RetryBudget
+from resilient_http.state.tally import Tally
 from tests.simulation.world import cancel, ended, throttled
 
 TOOK = 0.1
@@ -30,13 +33,20 @@ class Failed:
         self.error = SimulatedFailure(fault)
 
 
+class Nodes(Endpoints):
+    """Endpoints at which an attempt usually takes so long as the test says."""
+
+    def usual(self):
+        return self.seconds
+
+
 class Upstream:
     """What lies below the policy: each attempt takes 0.1 s and ends as the script says; the last ending stays.
 
     An ending is a status, a reply, a Failed, or a refusal.
     """
 
-    def __init__(self, *script, budget=None, usual=0.0, keeps=True, seed=1, **rules):
+    def __init__(self, *script, budget=None, usual=0.0, keeps=True, seed=1, hosts=("n1",), **rules):
         self.script = list(script)
         self.port = SimulatedPort(None, seed=seed)
         if not keeps:
@@ -44,7 +54,10 @@ class Upstream:
         self.events = []
         self.started = []
         hub = Hub([self.events.append])
-        self.policy = RetryPolicy(RetryRules(**rules), Backoff(), budget, lambda: usual, hub)
+        self.nodes = Nodes([Endpoint("http", host, 80) for host in hosts])
+        self.nodes.seconds = usual
+        self.tally = Tally()
+        self.policy = RetryPolicy(RetryRules(**rules), Backoff(), budget, self.nodes, self.tally, hub)
 
     def call(self, method="GET", *, within=math.inf, repeatable=True, replayable=True):
         call = Call(self.port, method, started=self.port.now())
@@ -463,3 +476,176 @@ def test_the_same_seed_waits_as_long_and_another_does_not():
 
     assert waits(1) == waits(1)
     assert waits(1) != waits(2)
+
+
+# Classification
+
+
+def answers_in_turn(*verdicts):
+    """A classifier that keeps what it is shown."""
+    seen, left = [], list(verdicts)
+
+    def classify(outcome):
+        seen.append(outcome)
+        return left.pop(0) if left else None
+
+    return seen, classify
+
+
+def test_a_function_of_the_users_is_asked_first():
+    seen, classify = answers_in_turn(True, False)
+    reply = SimulatedReply(200, {"x-partial": "1"})
+    upstream = Upstream(reply, 503, classify=classify)
+    assert upstream.make().status_code == 503
+    assert [entry.decision for entry in upstream.entries] == ["retry", "return"]
+    assert seen[0] is reply
+
+
+def test_without_an_opinion_of_its_the_statuses_and_faults_decide():
+    _, classify = answers_in_turn(None, None, None)
+    upstream = Upstream(503, Failed(Fault.BROKEN), 200, classify=classify)
+    assert upstream.make().status_code == 200
+    assert len(upstream.entries) == 3
+
+
+@pytest.mark.parametrize("fault", [Fault.UNTRUSTED, Fault.INVALID])
+def test_it_cannot_have_repeated_what_is_fatal(fault):
+    seen, classify = answers_in_turn(True)
+    upstream = Upstream(Failed(fault), 200, classify=classify)
+    with pytest.raises(SimulatedFailure):
+        upstream.make()
+    assert seen == []
+
+
+def test_it_may_have_repeated_what_code_of_the_users_raises():
+    failure = Failed(Fault.FOREIGN)
+    upstream = Upstream(failure, 200, classify=lambda outcome: outcome is failure.error)
+    assert upstream.make().status_code == 200
+
+
+def test_it_cannot_have_a_post_repeated():
+    upstream = Upstream(200, classify=lambda _: True)
+    assert upstream.make(method="POST", repeatable=False).status_code == 200
+    assert len(upstream.entries) == 1
+
+
+def test_a_mistake_in_it_is_raised_and_the_response_is_freed():
+    freed = []
+    upstream = Upstream(503, classify=lambda _: 1 / 0)
+
+    async def set_aside(reply, within):
+        freed.append((reply.status_code, within))
+
+    upstream.port.set_aside = set_aside
+    with pytest.raises(ZeroDivisionError):
+        upstream.make()
+    assert freed == [(503, 0.0)]
+
+
+def test_the_faults_are_a_setting():
+    upstream = Upstream(Failed(Fault.TIMEOUT), 200, faults=frozenset({Fault.UNREACHABLE}))
+    with pytest.raises(SimulatedFailure):
+        upstream.make()
+
+
+# What the upstream forbids, and what would multiply
+
+
+@pytest.mark.parametrize(
+    ("stop", "headers", "attempts"),
+    [
+        (("x-should-retry", "false"), {"x-should-retry": "False "}, 1),
+        (("x-should-retry", "false"), {"x-should-retry": "true"}, 3),
+        (("x-should-retry", "false"), {}, 3),
+        (("x-final", None), {"x-final": ""}, 1),
+    ],
+)
+def test_an_answer_may_say_that_it_is_not_to_be_repeated(stop, headers, attempts):
+    upstream = Upstream(SimulatedReply(503, headers), stop_header=stop)
+    assert upstream.make().status_code == 503
+    assert len(upstream.entries) == attempts
+    assert ("says not to repeat it" in upstream.why) == (attempts == 1)
+
+
+@pytest.mark.parametrize(
+    ("ending", "attempts"), [(503, 1), (Failed(Fault.BROKEN), 1), (Failed(Fault.UNREACHABLE, sent=False), 2)]
+)
+def test_for_a_request_that_is_a_repeat_only_what_was_not_sent_is_repeated(ending, attempts):
+    upstream = Upstream(ending, 200)
+    upstream.made = upstream.call()
+    upstream.made.repeated = True
+    with contextlib.suppress(SimulatedFailure):
+        ended(upstream.port, upstream.policy(upstream.made, upstream._attempt))
+    assert len(upstream.entries) == attempts
+    assert attempts == 2 or "the inbound request is itself a repeat" in upstream.why
+
+
+# Another endpoint
+
+
+def test_another_endpoint_is_tried_sooner_than_the_same_one():
+    def mean_wait(*hosts):
+        waits = []
+        for seed in range(200):
+            upstream = Upstream(503, 200, hosts=hosts, seed=seed)
+            upstream.make()
+            waits += upstream.waits
+        return sum(waits) / len(waits)
+
+    assert mean_wait("n1", "n2") < 0.1 * mean_wait("n1")
+
+
+def test_it_has_asked_for_no_wait():
+    upstream = Upstream(throttled(retry_after="3"), 200, hosts=("n1", "n2"))
+    upstream.make()
+    assert upstream.waits[0] <= 0.025 + 1e-9
+
+
+def test_a_429_speaks_for_all_endpoints():
+    upstream = Upstream(throttled(429, retry_after="3"), 200, hosts=("n1", "n2"))
+    upstream.make()
+    assert upstream.waits[0] >= 3.0
+
+
+def test_an_endpoint_whose_circuit_is_open_is_no_other_one():
+    upstream = Upstream(throttled(retry_after="3"), 200, hosts=("n1", "n2"))
+    first, second = upstream.nodes.members
+    second.circuit = Circuit()
+    second.circuit.force_open()
+    upstream.made = upstream.call()
+    upstream.made.tried = (first,)
+    ended(upstream.port, upstream.policy(upstream.made, upstream._attempt))
+    assert upstream.waits[0] >= 3.0
+
+
+# The budget is for what is sent twice
+
+
+def test_a_call_of_which_nothing_was_sent_goes_elsewhere_without_a_token():
+    budget = RetryBudget(0.0, 0.0)
+    while budget.withdraw(0.0):
+        pass
+    upstream = Upstream(Failed(Fault.UNREACHABLE, sent=False), 503, 200, budget=budget)
+    assert upstream.make().status_code == 503
+    assert [entry.decision for entry in upstream.entries] == ["retry", "return"]
+    assert "the retry budget is used up" in upstream.why
+
+
+# Observing
+
+
+def test_a_policy_that_only_observes_says_what_it_would_have_repeated():
+    upstream = Upstream(503, 200, observe=True)
+    assert upstream.make().status_code == 503
+    assert len(upstream.entries) == 1
+    (observed,) = [event for event in upstream.events if isinstance(event, Observed)]
+    assert (observed.upstream, observed.policy) == ("payments", "retry")
+    assert observed.would.startswith("repeat in 0.")
+    assert upstream.tally.as_dict() == {"suppressed: observe": 1}
+
+
+def test_what_was_decided_is_counted():
+    upstream = Upstream(500)
+    upstream.make()
+    upstream.make(method="POST", repeatable=False)
+    assert upstream.tally.as_dict() == {"made": 2, "suppressed: attempts": 1, "suppressed: not idempotent": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 import traceback
@@ -66,7 +67,7 @@ def test_a_size_is_a_whole_number_from_zero(path, value):
     Settings(upstreams={"payments": {"endpoints": ["http://n1"], **nested(path, 0)}})
 
 
-@pytest.mark.parametrize("path", ["retry.budget.ratio", "circuit.failure_rate"])
+@pytest.mark.parametrize("path", ["retry.budget.ratio", "retry.backoff.elsewhere", "circuit.failure_rate"])
 @pytest.mark.parametrize("value", [1.01, -0.1, math.nan, True])
 def test_a_ratio_is_between_zero_and_one(path, value):
     error = refused_in_payments(**nested(path, value))
@@ -88,6 +89,55 @@ def test_a_status_that_is_repeated_is_a_failure(value):
     error = refused_in_payments(retry={"statuses": [503, value]})
     assert error.path == "upstreams.payments.retry.statuses.1"
     assert error.value is value
+
+
+@pytest.mark.parametrize("value", ["untrusted", "invalid request", "TIMEOUT", 7])
+def test_a_fault_that_is_repeated_is_one_that_may_pass(value):
+    assert refused_in_payments(retry={"faults": ["timeout", value]}).path == "upstreams.payments.retry.faults.1"
+
+
+async def not_plain(outcome):
+    return True
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("classify", "a dotted path like"),
+        ("nowhere.at_all", "cannot be imported: No module named 'nowhere'"),
+        ("json.nothing", "cannot be imported: module 'json' has no attribute 'nothing'"),
+        ("json.decoder:JSONDecoder.nothing", "cannot be imported"),
+        ("math.pi", "a function is needed, not float"),
+        (7, "a function is needed, not int"),
+        (not_plain, "a plain function is needed, not an async one"),
+    ],
+)
+def test_a_function_is_plain_and_can_be_imported(value, says):
+    error = refused_in_payments(retry={"classify": value})
+    assert error.path == "upstreams.payments.retry.classify"
+    assert says in str(error)
+
+
+def test_a_function_is_given_by_itself_or_by_its_dotted_path():
+    for value in (json.dumps, "json.dumps", "json:dumps"):
+        settings = Settings(upstreams={"payments": {"endpoints": ["http://n1"], "retry": {"classify": value}}})
+        assert settings.upstreams["payments"].retry.classify is json.dumps
+
+
+@pytest.mark.parametrize("value", ["", ": false", "x should retry", {"value": "no"}, 7])
+def test_a_stop_header_is_a_header(value):
+    assert refused_in_payments(retry={"stop_header": value}).path.startswith("upstreams.payments.retry.stop_header")
+
+
+@pytest.mark.parametrize("jitter", ["none", "Full", None])
+def test_a_backoff_without_jitter_is_not_offered(jitter):
+    error = refused_in_payments(retry={"backoff": {"jitter": jitter}})
+    assert error.path == "upstreams.payments.retry.backoff.jitter"
+
+
+@pytest.mark.parametrize(("key", "value"), [("idempotency_key", "my-key"), ("attempt_header", "x attempt")])
+def test_what_tells_attempts_apart_is_checked_too(key, value):
+    assert refused_in_payments(**{key: value}).path == f"upstreams.payments.{key}"
 
 
 # What does not fit together

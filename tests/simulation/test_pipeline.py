@@ -342,15 +342,15 @@ def test_an_opening_circuit_is_told_once_with_its_next_probe():
 
 
 def test_the_journal_tells_all_that_happened():
-    world = World(script(throttled(retry_after="2"), (0.1, Fault.BROKEN), 200), endpoints=THREE, seed=3)
+    world = World(script(throttled(429, retry_after="2"), (0.1, Fault.BROKEN), 200), endpoints=THREE, seed=3)
     journal = world.make(within=9.0).journal
     assert (journal.method, journal.upstream, journal.budget, journal.sent) == ("GET", "payments", 9.0, 3)
     first, second, third = journal.attempts
     assert [entry.number for entry in journal.attempts] == [1, 2, 3]
 
-    assert (first.status, first.error, first.fault, first.outcome) == (503, None, None, "failure")
+    assert (first.status, first.error, first.fault, first.outcome) == (429, None, None, "neutral")
     assert (first.started, first.duration, first.queued, first.sent) == (0.0, QUICK, 0.0, True)
-    assert (first.decision, first.why) == ("retry", "status 503")
+    assert (first.decision, first.why) == ("retry", "status 429")
     assert 2.0 <= first.delay <= 2.4
 
     assert second.started == pytest.approx(QUICK + first.delay)
@@ -363,12 +363,12 @@ def test_the_journal_tells_all_that_happened():
 
 
 def test_the_journal_reads_as_one_line_for_a_person():
-    world = World(script(throttled(retry_after="2"), REFUSE, 200), endpoints=THREE)
+    world = World(script(throttled(429, retry_after="2"), REFUSE, 200), endpoints=THREE)
     line = str(world.make().journal)
     assert "\n" not in line
     assert re.fullmatch(
         r"GET payments: "
-        r"attempt 1 at http://n\d: 503 after 20 ms -> retry: status 503 in 2\.\d\d s; "
+        r"attempt 1 at http://n\d: 429 after 20 ms -> retry: status 429 in 2\.\d\d s; "
         r"attempt 2 at http://n\d: SimulatedFailure: unreachable after 1 ms, not sent -> retry: unreachable in \d+ ms; "
         r"attempt 3 at http://n\d: 200 after 20 ms",
         line,

@@ -52,3 +52,17 @@ def test_each_repeat_may_wait_twice_as_long_up_to_the_cap():
 
     delays = [Backoff(base=0.1, cap=1.0).next_delay(repeat, Longest()) for repeat in range(1, 7)]
     assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
+
+
+@given(repeat=st.integers(1, 10_000), rng=seeds)
+def test_each_jitter_keeps_to_its_range(repeat, rng):
+    ceiling = min(5.0, 0.1 * 2 ** min(repeat - 1, 10))
+    assert ceiling / 2 <= Backoff(jitter="equal").next_delay(repeat, rng) <= ceiling
+    assert Backoff(jitter="constant").next_delay(repeat, rng) == 0.1
+    assert Backoff(jitter="none").next_delay(repeat, rng) == ceiling
+
+
+@given(repeat=st.integers(1, 100), throttled=st.booleans(), rng=seeds)
+def test_elsewhere_a_share_of_the_unthrottled_wait_is_waited(repeat, throttled, rng):
+    ceiling = 0.25 * min(5.0, 0.1 * 2 ** min(repeat - 1, 10))
+    assert 0 <= Backoff().next_delay(repeat, rng, throttled=throttled, elsewhere=True) <= ceiling
