@@ -194,6 +194,7 @@ class Attempt:
         trace: An httpcore trace callback of this attempt's, or None.
         sent: Whether any byte of the request was handed to the network.
         stalled: Why this process itself was late or out of resources, or "".
+        hurried: Whether it told its upstream a deadline of the call's that ends before the attempt's own limit.
         excused: Whether the answer says that it is not the endpoint that is down, but a dependency of its.
         streaming: Whether the body is still to be read by the user; then the body ends the attempt.
     """
@@ -210,6 +211,7 @@ class Attempt:
     stalled = ""
     streaming = False
     excused = False
+    hurried = False
     status: int | None = None
     error: BaseException | None = None
     fault: Fault | None = None

@@ -16,6 +16,8 @@ from resilient_http.semantics import DEPENDENCY_DOWN
 from resilient_http.state.endpoints import Endpoint, Endpoints
 from resilient_http.state.outcome import Fault, Outcome, judge_fault, judge_status
 
+GATEWAY_TIMEOUT = 504
+
 
 class BalancePolicy:
     """Sends each attempt to the endpoint that is likely to answer best.
@@ -52,8 +54,7 @@ class BalancePolicy:
 
     def _settle(self, attempt: Attempt, now: float) -> None:
         endpoint, took = attempt.chosen, now - attempt.started
-        whole = attempt.fault is None and attempt.status is not None
-        outcome = judge_status(attempt.status or 0) if whole else judge(attempt, endpoint, took)
+        outcome = judge(attempt, endpoint, took)
         if attempt.excused:
             outcome = Outcome.NEUTRAL
         attempt.entry.outcome = outcome
@@ -74,12 +75,15 @@ class BalancePolicy:
 
 def judge(attempt: Attempt, endpoint: Endpoint, took: float) -> Outcome:
     """What an ended attempt counts as for its endpoint."""
-    fault = attempt.fault
+    fault, status = attempt.fault, attempt.status
     if fault is None:
-        return Outcome.NEUTRAL if attempt.status is None else judge_status(attempt.status)
-    if fault is Fault.CANCELLED and attempt.status is not None and attempt.status >= 500:
+        if status == GATEWAY_TIMEOUT and attempt.hurried:
+            # It gave up in time because we told it how little is left: as good as cut short by us.
+            return endpoint.judge_cut(took, attempt.patience)
+        return Outcome.NEUTRAL if status is None else judge_status(status)
+    if fault is Fault.CANCELLED and status is not None and status >= 500:
         # The user closed the stream early, but the failure had been answered before.
-        return judge_status(attempt.status)
+        return judge_status(status)
     if fault is Fault.TIMEOUT and attempt.streaming and attempt.call.overdue(attempt.started + took):
         # It answered; how long its body lasts is between it and who reads it.
         return Outcome.NEUTRAL

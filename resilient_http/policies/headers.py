@@ -39,3 +39,4 @@ class HeadersPolicy:
         left = (attempt.call.expires if attempt.call.streamed else attempt.expires) - attempt.started
         if left < math.inf:
             attempt.headers += ((name, write_timeout(left, unit)),)
+            attempt.hurried = left < attempt.patience

@@ -43,3 +43,31 @@ def test_with_300_ms_for_the_first_none_works_on_it_at_350(fault_server, kind):
     assert 140 <= int(cut.header(HEADER)) <= 200
     assert answered < 0.35
     assert ended < 0.35
+
+
+@pytest.mark.parametrize(("told", "requests"), [(False, 27), (True, 7)], ids=["untold", "told"])
+def test_three_layers_of_three_attempts_do_not_become_27_requests(fault_server, told, requests):
+    node = fault_server(answer(503))
+
+    def layer(url):
+        upstream = {
+            "endpoints": [url],
+            "attempt_header": "x-envoy-attempt-count" if told else None,
+            "circuit": None,
+            "retry": {"budget": None, "backoff": {"base": 0.001, "throttled_base": 0.001}},
+        }
+        inbound = {"trusted_peers": ["127.0.0.1"]}
+        return {
+            "RESILIENT_HTTP_UPSTREAMS": json.dumps({"next": upstream}),
+            "RESILIENT_HTTP_INBOUND": json.dumps(inbound),
+        }
+
+    with (
+        served(UVICORN, layer(node.url)) as third,
+        served(UVICORN, layer(third.url)) as second,
+        served(UVICORN, layer(second.url)) as first,
+        httpx.Client(base_url=first.url, timeout=30) as caller,
+    ):
+        assert caller.get("/async").status_code == 503
+
+    assert len(node.requests) == requests

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import time
+import uuid
 from email.utils import formatdate
 
 import pytest
 
+from resilient_http import call_options
 from tests.live.callers import Caller
 from tests.live.servers import answer, break_off_body, close_before_answer, reset
 
@@ -285,3 +287,74 @@ def test_without_retry_settings_nothing_is_repeated(caller, fault_server):
     )
 
     assert (response.status_code, len(server.requests)) == (503, 1)
+
+
+def test_a_post_with_a_key_of_its_own_is_repeated_with_the_same_key(caller, fault_server):
+    server = fault_server([close_before_answer(), answer(503), answer(201), answer(201)])
+    settings = {
+        "endpoints": [server.url],
+        "idempotency_key": "auto",
+        "retry": {"backoff": {"base": 0.01, "throttled_base": 0.01}},
+    }
+
+    async def body(client):
+        request = {"json": {"amount": 7}}
+        return [await client.post("http://payments/charges", **request) for _ in range(2)]
+
+    responses = caller.run(caller.resilience({"upstreams": {"payments": settings}}), body)
+    first, second, third, other = (request.header("Idempotency-Key") for request in server.requests)
+
+    assert [response.status_code for response in responses] == [201, 201]
+    assert uuid.UUID(first).version == 4
+    assert first == second == third != other
+    assert {request.body for request in server.requests} == {b'{"amount":7}'}
+
+
+def test_a_key_is_given_to_no_method_that_needs_none_and_replaces_none(caller, fault_server):
+    server = fault_server(answer())
+
+    async def body(client):
+        await client.get("http://payments/", extensions=call_options(idempotency_key="auto"))
+        await client.post("http://payments/", headers={"Idempotency-Key": "mine"})
+        await client.post("http://payments/", extensions=call_options(idempotency_key=None))
+
+    settings = {"endpoints": [server.url], "idempotency_key": "auto"}
+    caller.run(caller.resilience({"upstreams": {"payments": settings}}), body)
+
+    assert [request.header("Idempotency-Key") for request in server.requests] == [None, "mine", None]
+
+
+def test_a_function_of_the_users_decides_by_the_body(caller, fault_server):
+    busy, done = answer(200, '{"state": "busy"}'), answer(200, '{"state": "done"}')
+    server, seen = fault_server([busy, busy, done]), []
+
+    def is_busy(outcome):
+        seen.append(outcome.request.url.path)
+        return outcome.json()["state"] == "busy"
+
+    async def body(client):
+        return await client.get("http://payments/state")
+
+    settings = {"endpoints": [server.url], "retry": {"classify": is_busy, "backoff": {"base": 0.01}}}
+    response = caller.run(caller.resilience({"upstreams": {"payments": settings}}), body)
+
+    assert response.json() == {"state": "done"}
+    assert response.elapsed.total_seconds() > 0
+    assert len(server.requests) == 3
+    assert seen == ["/state"] * 3
+
+
+def test_of_a_streamed_answer_it_sees_no_body(caller, fault_server):
+    server = fault_server(answer(200, "whole"))
+
+    def classify(outcome):
+        with pytest.raises(caller.module.ResponseNotRead):
+            outcome.content  # noqa: B018 - the property is what raises
+
+    async def body(client):
+        return await client.stream("GET", "http://payments/")
+
+    settings = {"endpoints": [server.url], "retry": {"classify": classify}}
+    _, content = caller.run(caller.resilience({"upstreams": {"payments": settings}}), body)
+
+    assert content == b"whole"

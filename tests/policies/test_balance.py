@@ -303,3 +303,26 @@ def test_a_listener_hears_that_we_stalled():
         upstream.make(attempt)
     assert upstream.events == [Stalled("payments", "http://n1:8080", "a timer came 0.3 s late")]
     assert attempt.entry.outcome == "neutral"
+
+
+# A deadline that the upstream was told
+
+
+def hurried(status, took):
+    """The outcome of an answer that came after so long, from an upstream that was told a short deadline."""
+    attempt = ended_attempt(status=status)
+    attempt.hurried = True
+    return judge(attempt, node(), took)
+
+
+def test_a_504_of_an_upstream_that_kept_to_a_short_deadline_says_nothing():
+    assert hurried(504, 0.1) is Outcome.NEUTRAL
+
+
+def test_a_504_after_a_patient_attempt_is_a_failure_all_the_same():
+    assert hurried(504, 1.0) is Outcome.UNANSWERED
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(503, Outcome.FAILURE), (500, Outcome.ERROR), (200, Outcome.SUCCESS)])
+def test_any_other_answer_is_judged_as_always(status, outcome):
+    assert hurried(status, 0.1) is outcome
