@@ -140,7 +140,7 @@ def make_engine(backend: Backend, endpoint: Endpoint, *, is_async: bool) -> Any:
     engine = kind(
         verify=_ssl_context(backend, endpoint.scheme, link),
         http2=link.http2,
-        proxy=link.proxy,
+        proxy=_proxy(backend, link),
         limits=module.Limits(
             max_connections=link.max_connections,
             max_keepalive_connections=link.max_keepalive,
@@ -164,6 +164,23 @@ def _ssl_context(backend: Backend, scheme: str, link: Link) -> ssl.SSLContext:
         # Reading the CA bundle costs some 90 ms, and httpx does it even where no TLS is spoken.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return _tls(backend, link.verify, link.cert, link.http2)
+
+
+def _proxy(backend: Backend, link: Link) -> Any:
+    """The proxy. One that is spoken to in TLS may be signed by the authorities of the endpoint's CA bundle too."""
+    if link.proxy is None or not isinstance(link.verify, str):
+        return link.proxy
+    proxy = backend.module.Proxy(link.proxy)
+    if proxy.url.scheme == "https":
+        proxy.ssl_context = _tls_to_proxy(backend, link.verify)
+    return proxy
+
+
+@functools.cache
+def _tls_to_proxy(backend: Backend, bundle: str) -> ssl.SSLContext:
+    context: ssl.SSLContext = backend.module.create_ssl_context()
+    context.load_verify_locations(bundle)
+    return context
 
 
 @functools.cache
