@@ -14,7 +14,7 @@ LATE = 0.25
 
 @pytest.fixture
 def proxy(fault_server, tls):
-    return fault_server(tunnel(), tls=tls.server_context("localhost"))
+    return fault_server(tunnel(), tls=tls.server_context("127.0.0.1"))  # another name than the endpoint's
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def behind(proxy, tls):
     def behind(server, **settings):
         own = {
             "endpoints": [f"https://localhost:{server.port}"],
-            "proxy": f"https://localhost:{proxy.port}",
+            "proxy": proxy.url,
             "tls": {"verify": str(tls.ca_file)},
             "retry": None,
             **settings,
@@ -55,7 +55,34 @@ def test_calls_go_through_one_tunnel_one_after_the_other(caller, proxy, endpoint
     assert [answer["body_length"] for answer in answers] == [300_000] * 3
     assert {answer["target"] for answer in answers} == {"/charges"}
     assert [(request.method, request.target) for request in proxy.requests] == [("CONNECT", f"localhost:{server.port}")]
-    assert proxy.server_names == server.server_names == ["localhost"]
+    assert (proxy.server_names, server.server_names) == ([None], ["localhost"])
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_setting_host_is_the_endpoints_name_in_tls_and_not_the_proxys(caller, fault_server, tls, behind, scheme):
+    proxy = fault_server(tunnel(), tls=tls.server_context("localhost") if scheme == "https" else None)
+    server = fault_server(echo(), tls=tls.server_context("pay.example"))
+    own = {"endpoints": [server.url], "host": "pay.example", "proxy": f"{scheme}://localhost:{proxy.port}"}
+
+    async def body(client):
+        return dict((await client.get("http://payments/")).json()["headers"])
+
+    headers = caller.run(caller.resilience(behind(server, **own)), body)
+
+    assert headers["Host"] == "pay.example"
+    assert [request.target for request in proxy.requests] == [f"127.0.0.1:{server.port}"]
+    assert proxy.server_names == (["localhost"] if scheme == "https" else [])
+    assert server.server_names == ["pay.example"]
+
+
+def test_a_plain_endpoint_is_reached_through_an_https_proxy(caller, fault_server, tls, behind):
+    proxy = fault_server(echo(), tls=tls.server_context("localhost"))
+    settings = behind(proxy, endpoints=["http://10.0.0.1:8080"], proxy=f"https://localhost:{proxy.port}")
+
+    async def body(client):
+        return (await client.get("http://payments/charges")).json()["target"]
+
+    assert caller.run(caller.resilience(settings), body) == "http://10.0.0.1:8080/charges"
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["get", "stream"])
