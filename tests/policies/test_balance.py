@@ -182,11 +182,11 @@ def test_a_cut_attempt_whose_headers_came_is_judged_by_its_silence_and_not_by_it
 class Upstream:
     """Some endpoints, and the policy in front of them."""
 
-    def __init__(self, *members, respond=lambda attempt, now: (0.1, SimulatedReply())):
+    def __init__(self, *members, respond=lambda attempt, now: (0.1, SimulatedReply()), trusts_marker=False):
         self.endpoints = Endpoints(members)
         self.events = []
         self.port = SimulatedPort(respond)
-        self.policy = BalancePolicy(self.endpoints, Hub([self.events.append]))
+        self.policy = BalancePolicy(self.endpoints, Hub([self.events.append]), trusts_marker=trusts_marker)
 
     def make(self, attempt=None):
         """One attempt to its end; raises what it raises."""
@@ -483,3 +483,48 @@ def test_a_listener_hears_that_we_stalled():
         upstream.make(attempt)
     assert upstream.events == [Stalled("payments", "http://n1:8080", "a timer came 0.3 s late")]
     assert attempt.entry.outcome == "neutral"
+
+
+# The marker of a dependency that is down
+
+
+def down(status=503):
+    return lambda attempt, now: (0.1, SimulatedReply(status, {"x-dependency-down": "1"}))
+
+
+@pytest.mark.parametrize("status", [500, 503, 504])
+def test_an_answer_that_says_a_dependency_of_its_own_is_down_is_not_counted_where_it_is_trusted(status):
+    member = node()
+    upstream = Upstream(member, respond=down(status), trusts_marker=True)
+    for _ in range(100):
+        upstream.make()
+        assert upstream.attempt.entry.outcome == "neutral"
+    assert member.circuit.mode == "closed"
+    assert member.load(upstream.port.now()) == 0.0
+
+
+def test_it_is_counted_like_any_other_where_it_is_not_trusted():
+    member = node()
+    upstream = Upstream(member, respond=down())
+    for _ in range(5):
+        upstream.make()
+    assert upstream.attempt.entry.outcome == "failure"
+    assert member.circuit.mode == "open"
+
+
+def test_an_answer_without_the_marker_is_counted_where_it_would_be_trusted():
+    member = node()
+    upstream = Upstream(member, respond=lambda attempt, now: (0.1, SimulatedReply(503)), trusts_marker=True)
+    for _ in range(5):
+        upstream.make()
+    assert member.circuit.mode == "open"
+
+
+def test_a_probe_that_brings_the_marker_gives_its_lease_back():
+    member = node()
+    feed(member.circuit, "F" * 5)
+    member.circuit.half_open()
+    upstream = Upstream(member, respond=down(), trusts_marker=True)
+    upstream.make()
+    assert member.circuit.current_state == "half-open"
+    assert member.circuit.acquire(upstream.port.now()) is not None

@@ -15,10 +15,10 @@ from tests.simulation.world import ended
 PHASES = {"connect": 1.5, "read": 3.0, "write": 3.0, "pool": 1.0}
 
 
-def limited(policy, *, within=math.inf, asked=None, at=0.0):
+def limited(policy, *, within=math.inf, asked=None, at=0.0, streamed=False):
     """The attempt as the policy hands it on."""
     port = SimulatedPort(None)
-    call = Call(port, "GET", started=0.0)
+    call = Call(port, "GET", started=0.0, streamed=streamed)
     call.bound(within, within)
     call.request = SimpleNamespace(extensions={} if asked is None else {"timeout": asked})
     attempt = Attempt(call, at)
@@ -88,3 +88,64 @@ def test_a_call_that_is_not_http_has_no_timeout_of_the_callers():
         return attempt.phases
 
     assert ended(port, TimeoutPolicy(3.0, PHASES)(attempt, proceed)) == PHASES
+
+
+# The header that tells the upstream how long we wait
+
+
+def told(attempt=3.0, *, unit="ms", **facts):
+    """What the header says."""
+    handed_on = limited(TimeoutPolicy(attempt, PHASES, ("x-timeout", unit)), **facts)
+    return dict(handed_on.headers).get("x-timeout")
+
+
+@pytest.mark.parametrize(("unit", "value"), [("ms", "2500"), ("s", "2.500"), ("grpc", "2500m")])
+def test_the_upstream_is_told_how_long_we_wait_in_its_unit(unit, value):
+    assert told(2.5, unit=unit) == value
+
+
+def test_it_is_told_what_is_left_of_the_deadline_when_that_is_less():
+    assert told(3.0, within=2.0) == "2000"
+    assert told(3.0, within=2.0, at=1.5) == "500"
+    assert told(None, within=2.0, at=1.5) == "500"
+
+
+def test_it_is_told_the_attempts_own_time_when_that_is_less():
+    assert told(3.0, within=60.0, at=10.0) == "3000"
+
+
+def test_each_attempt_tells_what_is_left_then():
+    policy = TimeoutPolicy(3.0, PHASES, ("x-timeout", "ms"))
+    values = [limited(policy, within=5.0, at=at).headers for at in (0.0, 2.5, 4.0)]
+    assert values == [(("x-timeout", "3000"),), (("x-timeout", "2500"),), (("x-timeout", "1000"),)]
+
+
+def test_of_a_streamed_response_it_is_told_the_time_of_the_call():
+    assert told(3.0, within=60.0, at=10.0, streamed=True) == "50000"
+    assert told(3.0, within=2.0, streamed=True) == "2000"
+
+
+def test_nothing_left_is_never_told_as_no_timeout():
+    assert told(3.0, within=2.0, at=2.0) == "1"
+    assert told(3.0, within=2.0, at=7.0) == "1"
+
+
+def test_without_a_deadline_there_is_nothing_to_tell():
+    assert told(None) is None
+    assert told(3.0, streamed=True) is None
+
+
+def test_an_upstream_that_is_not_to_be_told_is_not():
+    assert limited(TimeoutPolicy(3.0, PHASES), within=2.0).headers == ()
+
+
+def test_it_is_told_beside_the_other_headers_of_the_attempt():
+    port = SimulatedPort(None)
+    attempt = Attempt(Call(port, "GET", started=0.0), 0.0)
+    attempt.headers = (("traceparent", "00-1"),)
+
+    async def proceed(attempt):
+        return attempt.headers
+
+    policy = TimeoutPolicy(3.0, PHASES, ("x-timeout", "ms"))
+    assert ended(port, policy(attempt, proceed)) == (("traceparent", "00-1"), ("x-timeout", "3000"))
