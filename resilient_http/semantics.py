@@ -57,14 +57,13 @@ def read_timeout(value: str, unit: str) -> float | None:
 
 
 def write_timeout(seconds: float, unit: str) -> str:
-    """What a deadline header says for so many seconds; never 0, which some read as "no timeout"."""
-    seconds = max(seconds, SHORTEST)
+    """What a deadline header says for so many seconds, rounded down; never 0, which some read as "no timeout"."""
+    milliseconds = int(min(max(seconds, SHORTEST), FOREVER) * 1000)
     if unit == "s":
-        return f"{seconds:.3f}"
-    milliseconds = int(seconds * 1000)
+        return f"{milliseconds / 1000:.3f}"
     if unit == "ms":
         return str(milliseconds)
-    return f"{milliseconds}m" if milliseconds < 100_000_000 else f"{int(seconds)}S"
+    return f"{milliseconds}m" if milliseconds < 100_000_000 else f"{milliseconds // 1000}S"
 
 
 def read_count(value: str) -> int | None:

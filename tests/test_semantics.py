@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resilient_http.semantics import (
+    FOREVER,
     IDEMPOTENT_METHODS,
     RETRYABLE_STATUSES,
     THROTTLED,
@@ -133,19 +134,90 @@ def test_a_deadline_header_in_its_unit(value, unit, seconds):
 
 
 @pytest.mark.parametrize(
-    "value", ["", "-1", "+1", "1e3", "nan", "inf", "soon", "1 2", "\u0661", "9" * 16, "99999999999"]
+    ("value", "unit", "seconds"),
+    [
+        ("1H", "grpc", 3600.0),
+        ("1M", "grpc", 60.0),
+        ("1S", "grpc", 1.0),
+        ("1m", "grpc", 1e-3),
+        ("1u", "grpc", 1e-6),
+        ("1n", "grpc", 1e-9),
+        ("00000001S", "grpc", 1.0),
+        ("1", "s", 1.0),
+        ("0.5", "s", 0.5),
+        ("1", "ms", 0.001),
+        ("1.5", "ms", 0.0015),
+        ("007", "ms", 0.007),
+    ],
 )
-@pytest.mark.parametrize("unit", ["s", "grpc"])
+def test_one_of_each_unit(value, unit, seconds):
+    assert read_timeout(value, unit) == pytest.approx(seconds, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", " ", "-1", "-0", "+1", "1e3", "nan", "inf", "Infinity", "soon", "1 2", "1,2", "1, 2", "0x10", "1_000", "1.",
+     ".5", "1.2.3", "1;", "\u0661", "\uff11", "\u00b2", "9" * 16, "0." + "1" * 10, "99999999999999", "1\x00"],
+)  # fmt: skip
+@pytest.mark.parametrize("unit", ["s", "ms", "grpc"])
 def test_a_deadline_header_that_makes_no_sense_says_nothing(value, unit):
     assert read_timeout(value, unit) is None
 
 
-@given(st.floats(0.001, 86_400.0), st.sampled_from(["ms", "s", "grpc"]))
+@pytest.mark.parametrize(
+    "value", ["5", "S", "5s", "5h", "5ms", "5 S", "5SS", "-5S", "+5S", "0.5S", "1e2S", "123456789n", "5S;", "\u0665S"]
+)
+def test_a_grpc_timeout_is_at_most_eight_digits_and_one_unit(value):
+    assert read_timeout(value, "grpc") is None
+
+
+@pytest.mark.parametrize(
+    ("most", "beyond", "unit"),
+    [("31536000", "31536000.001", "s"), ("31536000000", "31536000001", "ms"), ("8760H", "8761H", "grpc")],
+)
+def test_a_year_is_the_most_that_anybody_waits(most, beyond, unit):
+    assert read_timeout(most, unit) == FOREVER
+    assert read_timeout(beyond, unit) is None
+
+
+@given(
+    st.one_of(st.text(max_size=30), st.from_regex(r" ?-?[0-9]{1,20}(\.[0-9]{0,12})?[HMSmun]? ?", fullmatch=True)),
+    st.sampled_from(["ms", "s", "grpc"]),
+)
+def test_no_deadline_header_raises_or_says_what_cannot_be(value, unit):
+    seconds = read_timeout(value, unit)
+    assert seconds is None or 0.0 <= seconds <= FOREVER
+
+
+@given(st.floats(0.001, FOREVER), st.sampled_from(["ms", "s", "grpc"]))
 def test_what_is_written_is_read_again_and_never_longer(seconds, unit):
     read = read_timeout(write_timeout(seconds, unit), unit)
 
-    assert 0 < read <= seconds + 0.0005
-    assert read >= seconds - 0.0015
+    assert 0 < read <= seconds * (1 + 1e-12)
+    assert read >= seconds - (1.0 if unit == "grpc" and seconds >= 100_000 else 0.00101)
+
+
+@given(st.floats(allow_nan=False), st.sampled_from(["ms", "s", "grpc"]))
+def test_whatever_is_left_is_written_so_that_it_can_be_read(seconds, unit):
+    assert 0.001 <= read_timeout(write_timeout(seconds, unit), unit) <= FOREVER
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unit", "written"),
+    [
+        (1.5, "ms", "1500"),
+        (1.5, "s", "1.500"),
+        (1.5, "grpc", "1500m"),
+        (0.0019, "ms", "1"),
+        (0.0019, "s", "0.001"),
+        (0.0019, "grpc", "1m"),
+        (-3.0, "ms", "1"),
+        (99_999.999, "grpc", "99999999m"),
+        (100_000.0, "grpc", "100000S"),
+    ],
+)
+def test_what_is_left_is_written_in_whole_milliseconds_rounded_down(seconds, unit, written):
+    assert write_timeout(seconds, unit) == written
 
 
 @pytest.mark.parametrize("unit", ["ms", "s", "grpc"])
@@ -160,6 +232,38 @@ def test_the_start_of_a_request_in_any_unit(value):
     assert request_start(value) == pytest.approx(NOW + 0.5)
 
 
-@pytest.mark.parametrize("value", ["", "t=", "yesterday", "-1800000000", "12", "1" * 30, "t=t=1800000000"])
+@pytest.mark.parametrize("value", ["t=1800000000.123", " 1800000000.123 ", "1800000000123", "1800000000123000"])
+def test_a_fraction_of_a_second_of_the_start_is_kept(value):
+    assert request_start(value) == pytest.approx(NOW + 0.123, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "instant"),
+    [
+        ("100000000", 1e8),
+        ("99999999", None),
+        ("99999999999", 99_999_999_999.0),
+        ("100000000000", 1e8),  # milliseconds from here on
+        ("99999999999999", 99_999_999_999.999),
+        ("100000000000000", 1e8),  # microseconds
+        ("100000000000000000", 1e8),  # nanoseconds
+        ("99999999999999999999", None),  # as a float it is beyond the last year
+    ],
+)
+def test_the_magnitude_of_a_start_tells_its_unit(value, instant):
+    assert request_start(value) == instant
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", " ", "t=", "yesterday", "-1800000000", "-t=1800000000", "+1800000000", "12", "0", "1" * 30, "t=t=1800000000",
+     "T=1800000000", "1e9", "nan", "inf", "1800000000.", "1800000000,5", "1800000000 5", "\u0661800000000", "0x6b49"],
+)  # fmt: skip
 def test_a_start_that_makes_no_sense_says_nothing(value):
     assert request_start(value) is None
+
+
+@given(st.one_of(st.text(max_size=40), st.from_regex(r"(t=)?-?[0-9]{1,25}(\.[0-9]{0,12})?", fullmatch=True)))
+def test_no_start_raises_or_is_before_there_were_proxies(value):
+    instant = request_start(value)
+    assert instant is None or 1e8 <= instant < 1e11

@@ -40,11 +40,18 @@ class AsyncStream:
     """A connection of the async engine. Arguments as SyncStream, over a stream of anyio's."""
 
     def __init__(
-        self, core: Any, inner: Any, reopen: Callable[[float | None], Awaitable[Any]], *, renewable: bool
+        self,
+        core: Any,
+        inner: Any,
+        reopen: Callable[[float | None], Awaitable[Any]],
+        *,
+        renewable: bool,
+        names: tuple[str | None, ...] = (),
     ) -> None:
         self._core = core
         self._inner = inner
         self._reopen = reopen
+        self._names = names
         self.watch = Watch(renewable=renewable)
         self.watch.multiplexed = negotiated_http2(self)
 
@@ -86,6 +93,8 @@ class AsyncStream:
     ) -> AsyncStream:
         """The same connection under TLS; its handshake ends at the deadline at the latest."""
         core = self._core
+        if self._names and self._names[0] is not None:
+            server_hostname = self._names[0]
 
         async def handshake(raw: Any, timeout: float | None) -> Any:
             try:
@@ -103,7 +112,7 @@ class AsyncStream:
             return await handshake(await self._reopen(timeout), timeout)
 
         inner = await handshake(self._inner, timeout)
-        return AsyncStream(core, inner, reopen, renewable=self.watch.renewable)
+        return AsyncStream(core, inner, reopen, renewable=self.watch.renewable, names=self._names[1:])
 
     def get_extra_info(self, info: str) -> Any:
         """What httpcore asks of a connection."""
@@ -116,10 +125,13 @@ class AsyncStream:
 class AsyncNetwork:
     """httpcore network backend of one endpoint, async. Arguments as SyncNetwork."""
 
-    def __init__(self, core: Any, address: tuple[str, int] | None, *, renewable: bool) -> None:
+    def __init__(
+        self, core: Any, address: tuple[str, int] | None, *, renewable: bool, names: tuple[str | None, ...] = ()
+    ) -> None:
         self._core = core
         self._address = address
         self._renewable = renewable
+        self._names = names
 
     async def connect_tcp(
         self,
@@ -140,7 +152,7 @@ class AsyncNetwork:
         async def reopen(timeout: float | None) -> Any:
             return await _in_time(connect(), timeout, core.ConnectTimeout, core.ConnectError)
 
-        return AsyncStream(core, await reopen(timeout), reopen, renewable=self._renewable)
+        return AsyncStream(core, await reopen(timeout), reopen, renewable=self._renewable, names=self._names)
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None

@@ -140,7 +140,7 @@ def make_engine(backend: Backend, endpoint: Endpoint, *, is_async: bool) -> Any:
     engine = kind(
         verify=_ssl_context(backend, endpoint.scheme, link),
         http2=link.http2,
-        proxy=link.proxy,
+        proxy=_proxy(backend, link),
         limits=module.Limits(
             max_connections=link.max_connections,
             max_keepalive_connections=link.max_keepalive,
@@ -150,7 +150,10 @@ def make_engine(backend: Backend, endpoint: Endpoint, *, is_async: bool) -> Any:
     network = AsyncNetwork if is_async else SyncNetwork
     address = None if link.proxy else (endpoint.host, endpoint.port)
     pool = _core_pool(engine)
-    pool._network_backend = network(backend.core, address, renewable=link.proxy is None)  # noqa: SLF001 - see _core_pool
+    names = _names_by_proxy(backend, link)
+    pool._network_backend = network(  # noqa: SLF001 - see _core_pool
+        backend.core, address, renewable=link.proxy is None, names=names
+    )
     return engine
 
 
@@ -164,6 +167,37 @@ def _ssl_context(backend: Backend, scheme: str, link: Link) -> ssl.SSLContext:
         # Reading the CA bundle costs some 90 ms, and httpx does it even where no TLS is spoken.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return _tls(backend, link.verify, link.cert, link.http2)
+
+
+def _proxy(backend: Backend, link: Link) -> Any:
+    """The proxy. One that is spoken to in TLS may be signed by the authorities of the endpoint's CA bundle too."""
+    if link.proxy is None or not isinstance(link.verify, str):
+        return link.proxy
+    proxy = backend.module.Proxy(link.proxy)
+    if proxy.url.scheme == "https":
+        proxy.ssl_context = _tls_to_proxy(backend, link.verify)
+    return proxy
+
+
+def _names_by_proxy(backend: Backend, link: Link) -> tuple[str | None, ...]:
+    """Whom to verify in each handshake on the way through a proxy.
+
+    httpcore asks an https proxy for the endpoint's `sni_hostname`, and in a tunnel the endpoint for its address.
+    httpcore2 does not; and a SOCKS proxy has no handshake of its own.
+    """
+    if link.proxy is None or backend.name != "httpx":
+        return ()
+    url = backend.module.URL(link.proxy)
+    if url.scheme == "https":
+        return (url.raw_host.decode("ascii"), link.server_name)
+    return (link.server_name,) if url.scheme == "http" else ()
+
+
+@functools.cache
+def _tls_to_proxy(backend: Backend, bundle: str) -> ssl.SSLContext:
+    context: ssl.SSLContext = backend.module.create_ssl_context()
+    context.load_verify_locations(bundle)
+    return context
 
 
 @functools.cache

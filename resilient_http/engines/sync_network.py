@@ -83,12 +83,22 @@ class SyncStream:
         sock: A connected socket, or a TLS socket.
         reopen: Connects another one like it.
         renewable: Whether it may be replaced when it has been idle for long.
+        names: The names of its peers, in the order of their handshakes; () goes by what httpcore says.
     """
 
-    def __init__(self, core: Any, sock: Any, reopen: Callable[[float | None], Any], *, renewable: bool) -> None:
+    def __init__(
+        self,
+        core: Any,
+        sock: Any,
+        reopen: Callable[[float | None], Any],
+        *,
+        renewable: bool,
+        names: tuple[str | None, ...] = (),
+    ) -> None:
         self._core = core
         self._sock = sock
         self._reopen = reopen
+        self._names = names
         self.watch = Watch(renewable=renewable)
         self.watch.multiplexed = negotiated_http2(self)
 
@@ -128,6 +138,8 @@ class SyncStream:
     ) -> SyncStream:
         """The same connection under TLS; its handshake ends at the deadline at the latest."""
         core = self._core
+        if self._names and self._names[0] is not None:
+            server_hostname = self._names[0]
 
         def handshake(raw: Any, timeout: float | None) -> Any:
             secured = raw
@@ -146,7 +158,8 @@ class SyncStream:
         def reopen(timeout: float | None) -> Any:
             return handshake(self._reopen(timeout), timeout)
 
-        return SyncStream(core, handshake(self._sock, timeout), reopen, renewable=self.watch.renewable)
+        sock = handshake(self._sock, timeout)
+        return SyncStream(core, sock, reopen, renewable=self.watch.renewable, names=self._names[1:])
 
     def get_extra_info(self, info: str) -> Any:
         """What httpcore asks of a connection."""
@@ -169,12 +182,16 @@ class SyncNetwork:
         core: httpcore or httpcore2.
         address: Where to connect whatever host the URL names, or None to go by the URL.
         renewable: Whether an idle connection may be replaced (not through a proxy, whose CONNECT would be lost).
+        names: See SyncStream.
     """
 
-    def __init__(self, core: Any, address: tuple[str, int] | None, *, renewable: bool) -> None:
+    def __init__(
+        self, core: Any, address: tuple[str, int] | None, *, renewable: bool, names: tuple[str | None, ...] = ()
+    ) -> None:
         self._core = core
         self._address = address
         self._renewable = renewable
+        self._names = names
 
     def connect_tcp(
         self,
@@ -196,7 +213,7 @@ class SyncNetwork:
             except OSError as exc:
                 raise self._core.ConnectError(str(exc)) from exc
 
-        return SyncStream(self._core, reopen(timeout), reopen, renewable=self._renewable)
+        return SyncStream(self._core, reopen(timeout), reopen, renewable=self._renewable, names=self._names)
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None

@@ -34,10 +34,10 @@ class TlsInTls:
         self._flush()
 
     def recv(self, size: int) -> bytes:
-        """As a socket's; b"" at the end."""
+        """As a socket's; b"" at the end, and where the peer hangs up without a word, as most do."""
         try:
             return self._converse(lambda: self.ssl_object.read(size))
-        except ssl.SSLZeroReturnError:
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
 
     def send(self, data: memoryview) -> int:

@@ -61,7 +61,8 @@ class BalancePolicy:
         answered = took if attempt.fault is None and attempt.status is not None else None
         if attempt.stalled and self._hub.listeners:
             self._hub.emit(Stalled(attempt.call.upstream, endpoint.url, attempt.stalled))
-        endpoint.settle(attempt.permit, outcome, now, answered=answered, error=attempt.error)
+        heard = attempt.streaming and outcome is not Outcome.UNANSWERED
+        endpoint.settle(attempt.permit, outcome, now, answered=answered, heard=heard, error=attempt.error)
 
     def _refusal(self, attempt: Attempt, now: float) -> CircuitOpen | NoEndpoint:
         name = attempt.call.upstream

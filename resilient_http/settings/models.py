@@ -85,7 +85,8 @@ class UpstreamSettings(Model):
             so that the answer is neither repeated nor counted against it.
         tls: See TlsSettings.
         http2: Whether HTTP/2 is offered to https endpoints (needs the extra `http2`).
-        proxy: URL of a proxy that connections go through.
+        proxy: URL of a proxy that connections go through. An https one is verified, by the authorities of a
+            `tls.verify` bundle too.
     """
 
     endpoints: tuple[EndpointSettings, ...] = ()

@@ -70,8 +70,8 @@ class Endpoint:
     """
 
     __slots__ = (
-        "_cut_in_a_row", "_lock", "_penalised", "_penalty", "backup", "circuit", "host", "in_flight", "latency",
-        "link", "netloc", "port", "scheme", "url", "weight",
+        "_cut_in_a_row", "_lock", "_penalised", "_penalty", "_uncounted", "backup", "circuit", "host",
+        "in_flight", "latency", "link", "netloc", "port", "scheme", "url", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -99,7 +99,8 @@ class Endpoint:
         self.latency = Latency()
         self._penalty = 0.0
         self._penalised = 0.0
-        self._cut_in_a_row = 0
+        self._cut_in_a_row = 0  # since the last answer; of them
+        self._uncounted = 0  # so many have been neutral
         self._lock = threading.Lock()
 
     def load(self, now: float) -> float:
@@ -121,13 +122,13 @@ class Endpoint:
         """
         usual = self.latency.quantile(0.95)
         needed = SILENT_UNKNOWN if usual is None else max(SILENT_LEAST, 4 * usual)
-        if waited >= min(patience, needed):
-            return Outcome.UNANSWERED
-        if waited < SILENT_LEAST:
-            return Outcome.NEUTRAL
-        with self._lock:
-            self._cut_in_a_row += 1
-            return Outcome.UNANSWERED if self._cut_in_a_row >= SILENT_IN_A_ROW else Outcome.NEUTRAL
+        silent = waited >= min(patience, needed)
+        if waited >= SILENT_LEAST:
+            with self._lock:
+                self._cut_in_a_row += 1
+                silent = silent or self._cut_in_a_row >= SILENT_IN_A_ROW
+                self._uncounted += not silent
+        return Outcome.UNANSWERED if silent else Outcome.NEUTRAL
 
     def settle(
         self,
@@ -136,6 +137,7 @@ class Endpoint:
         now: float,
         *,
         answered: float | None = None,
+        heard: bool = False,
         error: BaseException | None = None,
     ) -> None:
         """An attempt at this endpoint ended.
@@ -145,6 +147,7 @@ class Endpoint:
             outcome: What it counts as.
             now: Monotonic seconds.
             answered: Seconds to the whole answer, or None when there was none.
+            heard: Whether there was one whose body nobody read to its end.
             error: The exception, for listeners of the circuit.
         """
         with self._lock:
@@ -152,19 +155,20 @@ class Endpoint:
             if outcome in FAILED:
                 self._penalty = self._faded(now) + PENALTY
                 self._penalised = now
-            in_a_row = self._cut_in_a_row
-            if answered is not None or outcome is not Outcome.NEUTRAL:
-                self._cut_in_a_row = 0
+            silent_too = 0
+            if answered is not None or heard:
+                self._cut_in_a_row = self._uncounted = 0
+            elif outcome is Outcome.UNANSWERED and self._cut_in_a_row >= SILENT_IN_A_ROW:
+                # Those before this one turn out to have been silent too.
+                silent_too, self._cut_in_a_row, self._uncounted = self._uncounted, 0, 0
         if answered is not None and outcome is Outcome.SUCCESS:
             # What fails fast, or throttles, does not tell how long an answer takes.
             self.latency.record(answered)
         if self.circuit is None or permit is None:
             return
         self.circuit.record(permit, outcome, now, error)
-        if in_a_row >= SILENT_IN_A_ROW and outcome is Outcome.UNANSWERED:
-            # The nine before this one turn out to have been silent too.
-            for _ in range(SILENT_IN_A_ROW - 1):
-                self.circuit.record(permit, outcome, now, error)
+        for _ in range(silent_too):
+            self.circuit.record(permit, outcome, now, error)
 
     def _faded(self, now: float) -> float:
         passed = now - self._penalised

@@ -5,6 +5,7 @@ Each function makes a `Behaviour`. Durations are seconds.
 
 import itertools
 import json
+import socket
 import threading
 
 from tests.live.exchange import Behaviour, Exchange, Headers, status_line
@@ -50,6 +51,18 @@ def echo() -> Behaviour:
             "body_length": len(request.body),
         }
         answer(200, json.dumps(received), {"Content-Type": "application/json"}).act(exchange)
+
+    return Behaviour(act)
+
+
+def tunnel() -> Behaviour:
+    """Answers CONNECT as a proxy does: a tunnel to the target, until either end hangs up."""
+
+    def act(exchange: Exchange) -> None:
+        host, _, port = exchange.request.target.rpartition(":")
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5.0) as target:
+            exchange.send_head(200)
+            exchange.relay(target)
 
     return Behaviour(act)
 

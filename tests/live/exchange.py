@@ -6,6 +6,7 @@ Nothing here waits longer than the connection lives: when the client goes away, 
 
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -85,6 +86,10 @@ class Exchange:
         self._connection.read_request(read_body=True)
         self.close()
 
+    def relay(self, target: socket.socket) -> None:
+        """Pass bytes to and fro until either end hangs up, which raises `Gone`."""
+        self._connection.relay(target)
+
     def close(self) -> None:
         """Hang up: FIN."""
         self._connection.close()
@@ -125,6 +130,22 @@ class Connection:
             # The client may have sent more than we read; then the end of the connection cannot be selected for.
             if self._stopping.wait(min(left, 0.01) if readable else 0):
                 raise Gone
+
+    def relay(self, target: socket.socket) -> None:
+        target.setblocking(False)
+        unsent = b""  # to the target, which may read slowly
+        while not self._stopping.is_set():
+            # What TLS has decrypted already cannot be selected for.
+            decrypted = isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()
+            readers, writers = ([target], [target]) if unsent else ([target, self.sock], [])
+            readable, writable, _ = select.select(readers, writers, [], 0 if decrypted else 0.05)
+            if target in readable:
+                self.sock.sendall(_some(target))
+            if target in writable:
+                unsent = unsent[target.send(unsent) :]
+            elif not unsent and (decrypted or self.sock in readable):
+                unsent = _some(self.sock)
+        raise Gone
 
     def close(self) -> None:
         self.closed = True
@@ -169,10 +190,14 @@ class Connection:
         return found
 
     def _receive(self) -> None:
-        data = self.sock.recv(65536)
-        if not data:
-            raise Gone
-        self._buffer += data
+        self._buffer += _some(self.sock)
+
+
+def _some(sock: socket.socket) -> bytes:
+    data = sock.recv(65536)
+    if not data:
+        raise Gone
+    return data
 
 
 def status_line(status: int) -> bytes:

@@ -28,6 +28,7 @@ from tests.live.behaviours import (
     raw,
     redirect,
     reset,
+    tunnel,
 )
 from tests.live.exchange import Behaviour, Connection, Exchange, Gone, Request
 
@@ -52,6 +53,7 @@ __all__ = [
     "redirect",
     "refused_url",
     "reset",
+    "tunnel",
     "wait_until_listening",
 ]
 

@@ -137,17 +137,56 @@ def test_a_cut_attempt_is_neutral_while_we_stalled_however_long_it_waited():
     assert judge(attempt, node(), 2.3) is Outcome.NEUTRAL
 
 
+def knowing(seconds: float) -> Endpoint:
+    """An endpoint whose usual latency is known."""
+    member = node()
+    for _ in range(20):
+        member.begin()
+        member.settle(None, Outcome.SUCCESS, 0.0, answered=seconds)
+    return member
+
+
+@pytest.mark.parametrize(
+    ("usual", "within", "outcome"),
+    [
+        (0.1, 0.37, Outcome.NEUTRAL),
+        (0.1, 0.45, Outcome.UNANSWERED),
+        (0.01, 0.24, Outcome.NEUTRAL),
+        (0.01, 0.26, Outcome.UNANSWERED),
+        (0.5, 1.7, Outcome.NEUTRAL),
+        (0.5, 2.2, Outcome.UNANSWERED),
+        (2.0, 2.9, Outcome.NEUTRAL),  # the attempt's own 3 s come before
+    ],
+)
+def test_silent_is_four_times_the_usual_and_at_least_a_quarter_of_a_second(usual, within, outcome):
+    assert judge(ended_attempt(fault=Fault.TIMEOUT, within=within), knowing(usual), within) is outcome
+
+
+def test_silent_is_never_longer_than_the_attempts_own_timeout():
+    attempt = ended_attempt(fault=Fault.TIMEOUT, within=3.0)
+    assert judge(attempt, knowing(2.0), 3.0) is Outcome.UNANSWERED
+    attempt.patience = 0.2
+    assert judge(attempt, knowing(2.0), 0.2) is Outcome.UNANSWERED
+
+
+def test_a_cut_attempt_whose_headers_came_is_judged_by_its_silence_and_not_by_its_status():
+    attempt = ended_attempt(status=200, fault=Fault.TIMEOUT, within=0.5)
+    assert judge(attempt, node(), 0.5) is Outcome.NEUTRAL
+    attempt = ended_attempt(status=200, fault=Fault.TIMEOUT, within=1.5)
+    assert judge(attempt, node(), 1.5) is Outcome.UNANSWERED
+
+
 # The policy
 
 
 class Upstream:
     """Some endpoints, and the policy in front of them."""
 
-    def __init__(self, *members, respond=lambda attempt, now: (0.1, SimulatedReply())):
+    def __init__(self, *members, respond=lambda attempt, now: (0.1, SimulatedReply()), trusts_marker=False):
         self.endpoints = Endpoints(members)
         self.events = []
         self.port = SimulatedPort(respond)
-        self.policy = BalancePolicy(self.endpoints, Hub([self.events.append]))
+        self.policy = BalancePolicy(self.endpoints, Hub([self.events.append]), trusts_marker=trusts_marker)
 
     def make(self, attempt=None):
         """One attempt to its end; raises what it raises."""
@@ -221,6 +260,147 @@ def test_a_node_that_sends_its_headers_and_then_drips_is_found_out_by_callers_wi
         assert member.circuit.closed
         with pytest.raises(SimulatedFailure):
             upstream.make(attempt_at(upstream.port, within=0.3))
+    assert member.circuit.mode == "open"
+
+
+def cut(upstream, within=0.3):
+    """One attempt whose caller has no longer; what it counted as."""
+    with pytest.raises(SimulatedFailure):
+        upstream.make(attempt_at(upstream.port, within=within))
+    return upstream.attempt.entry.outcome
+
+
+def hanging():
+    return Upstream(node(), respond=lambda attempt, now: (math.inf, Fault.TIMEOUT))
+
+
+def test_a_node_that_hangs_cannot_hide_behind_short_deadlines():
+    upstream = hanging()
+    assert [cut(upstream) for _ in range(10)] == ["neutral"] * 9 + ["unanswered"]
+    assert upstream.endpoints.members[0].circuit.mode == "open"
+
+
+def test_a_client_with_tiny_timeouts_cannot_open_the_circuit_for_everybody():
+    upstream = hanging()
+    assert {cut(upstream, within=0.2) for _ in range(200)} == {"neutral"}
+    assert upstream.endpoints.members[0].circuit.mode == "closed"
+    assert upstream.endpoints.members[0].load(upstream.port.now()) == 0.0
+
+
+@pytest.mark.parametrize("status", [200, 404, 429, 500, 501, 503])
+def test_ten_with_an_answer_between_them_are_neutral(status):
+    answers = [math.inf] * 9 + [0.1] + [math.inf] * 9
+    upstream = Upstream(node(), respond=lambda attempt, now: (answers.pop(0), SimulatedReply(status)))
+    assert [cut(upstream) for _ in range(9)] == ["neutral"] * 9
+    upstream.make()
+    assert [cut(upstream) for _ in range(9)] == ["neutral"] * 9
+
+
+@pytest.mark.parametrize("fault", [Fault.CANCELLED, Fault.TIMEOUT], ids=["closed early", "ended by the deadline"])
+def test_ten_with_a_stream_between_them_that_answered_are_neutral(fault):
+    upstream = hanging()
+    assert [cut(upstream) for _ in range(9)] == ["neutral"] * 9
+    end_between(upstream, fault, status=200, streaming=True)
+    assert [cut(upstream) for _ in range(9)] == ["neutral"] * 9
+
+
+@pytest.mark.parametrize(
+    ("fault", "facts"),
+    [
+        (Fault.UNREACHABLE, {}),
+        (Fault.BROKEN, {}),
+        (Fault.BROKEN, {"status": 200, "streaming": True}),
+        (Fault.CANCELLED, {}),
+        (Fault.TIMEOUT, {"stalled": "late by 0.3 s"}),
+    ],
+    ids=["refused", "reset", "broken off in the body", "cancelled", "stalled"],
+)
+def test_ten_with_something_between_them_that_is_no_answer_are_silent(fault, facts):
+    upstream = hanging()
+    assert [cut(upstream) for _ in range(9)] == ["neutral"] * 9
+    end_between(upstream, fault, **facts)
+    assert cut(upstream) == "unanswered"
+    assert upstream.endpoints.members[0].circuit.mode == "open"
+
+
+def end_between(upstream, fault, **facts):
+    """One more attempt, which ends in a fault."""
+    attempt = attempt_at(upstream.port, within=0.3)
+    for name, value in facts.items():
+        setattr(attempt, name, value)
+    send = upstream.port.send
+
+    async def fail(attempt):
+        await upstream.port.sleep(0.3)
+        attempt.fault = fault
+        raise SimulatedFailure(fault)
+
+    upstream.port.send = fail
+    with pytest.raises(SimulatedFailure):
+        upstream.make(attempt)
+    upstream.port.send = send
+
+
+def test_ten_that_were_cut_while_we_stalled_are_neutral():
+    upstream = hanging()
+    for _ in range(20):
+        attempt = attempt_at(upstream.port, within=0.3)
+        attempt.stalled = "late by 0.3 s"
+        with pytest.raises(SimulatedFailure):
+            upstream.make(attempt)
+        assert attempt.entry.outcome == "neutral"
+    assert upstream.endpoints.members[0].circuit.mode == "closed"
+
+
+@pytest.mark.parametrize(
+    ("fault", "facts"),
+    [
+        (Fault.TIMEOUT, {"within": 0.2}),
+        (Fault.TIMEOUT, {"narrowed": True}),
+        (Fault.TIMEOUT, {"stalled": "late by 0.3 s"}),
+        (Fault.LOCAL, {"stalled": "lack of local resources"}),
+        (429, {}),
+    ],
+    ids=["cut by the deadline", "cut by the caller", "stalled", "no resources", "throttled"],
+)
+def test_a_neutral_probe_gives_its_lease_back_at_once(fault, facts):
+    member = node()
+    feed(member.circuit, "F" * 5)
+    member.circuit.half_open()
+    reply = SimulatedReply(fault) if isinstance(fault, int) else fault
+    upstream = Upstream(member, respond=lambda attempt, now: (0.1, reply))
+    if "within" in facts:
+        upstream = Upstream(member, respond=lambda attempt, now: (math.inf, reply))
+    attempt = attempt_at(upstream.port, within=facts.pop("within", math.inf))
+    for name, value in facts.items():
+        setattr(attempt, name, value)
+    if isinstance(fault, int):
+        upstream.make(attempt)
+    else:
+        with pytest.raises(SimulatedFailure):
+            upstream.make(attempt)
+    assert attempt.permit.probe
+    assert attempt.entry.outcome == "neutral"
+    assert member.circuit.current_state == "half-open"
+    assert member.circuit.acquire(upstream.port.now()) is not None
+
+
+def test_a_silent_probe_opens_the_circuit_again():
+    member = node()
+    feed(member.circuit, "F" * 5)
+    member.circuit.half_open()
+    upstream = Upstream(member, respond=lambda attempt, now: (math.inf, Fault.TIMEOUT))
+    assert cut(upstream, within=1.0) == "unanswered"
+    assert member.circuit.current_state == "open"
+
+
+def test_500_counts_for_the_rate_and_not_for_the_streak():
+    member = node()
+    upstream = Upstream(member, respond=lambda attempt, now: (0.01, SimulatedReply(500)))
+    for _ in range(19):
+        upstream.make()
+    assert member.circuit.mode == "closed"
+    upstream.make()
     assert member.circuit.mode == "open"
 
 
@@ -326,3 +506,48 @@ def test_a_504_after_a_patient_attempt_is_a_failure_all_the_same():
 @pytest.mark.parametrize(("status", "outcome"), [(503, Outcome.FAILURE), (500, Outcome.ERROR), (200, Outcome.SUCCESS)])
 def test_any_other_answer_is_judged_as_always(status, outcome):
     assert hurried(status, 0.1) is outcome
+
+
+# The marker of a dependency that is down
+
+
+def down(status=503):
+    return lambda attempt, now: (0.1, SimulatedReply(status, {"x-dependency-down": "1"}))
+
+
+@pytest.mark.parametrize("status", [500, 503, 504])
+def test_an_answer_that_says_a_dependency_of_its_own_is_down_is_not_counted_where_it_is_trusted(status):
+    member = node()
+    upstream = Upstream(member, respond=down(status), trusts_marker=True)
+    for _ in range(100):
+        upstream.make()
+        assert upstream.attempt.entry.outcome == "neutral"
+    assert member.circuit.mode == "closed"
+    assert member.load(upstream.port.now()) == 0.0
+
+
+def test_it_is_counted_like_any_other_where_it_is_not_trusted():
+    member = node()
+    upstream = Upstream(member, respond=down())
+    for _ in range(5):
+        upstream.make()
+    assert upstream.attempt.entry.outcome == "failure"
+    assert member.circuit.mode == "open"
+
+
+def test_an_answer_without_the_marker_is_counted_where_it_would_be_trusted():
+    member = node()
+    upstream = Upstream(member, respond=lambda attempt, now: (0.1, SimulatedReply(503)), trusts_marker=True)
+    for _ in range(5):
+        upstream.make()
+    assert member.circuit.mode == "open"
+
+
+def test_a_probe_that_brings_the_marker_gives_its_lease_back():
+    member = node()
+    feed(member.circuit, "F" * 5)
+    member.circuit.half_open()
+    upstream = Upstream(member, respond=down(), trusts_marker=True)
+    upstream.make()
+    assert member.circuit.current_state == "half-open"
+    assert member.circuit.acquire(upstream.port.now()) is not None

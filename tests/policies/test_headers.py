@@ -46,6 +46,14 @@ def test_without_a_deadline_nothing_is_told_of_it():
     assert sent_headers(HeadersPolicy(deadline=("x-left", "ms"))) == [{}]
 
 
+def test_the_attempts_own_time_is_told_when_that_is_less():
+    assert sent_headers(HeadersPolicy(deadline=("x-left", "ms")), within=60.0, limit=3.0) == [{"x-left": "3000"}]
+
+
+def test_nothing_left_is_never_told_as_no_timeout():
+    assert sent_headers(HeadersPolicy(deadline=("x-left", "ms")), within=0.0) == [{"x-left": "1"}]
+
+
 @pytest.mark.parametrize(("streamed", "says"), [(False, "200"), (True, "900")])
 def test_who_streams_an_answer_has_until_the_deadline(streamed, says):
     told = sent_headers(HeadersPolicy(deadline=("x-left", "ms")), within=0.9, limit=0.2, streamed=streamed)
@@ -61,3 +69,17 @@ def test_which_attempt_it_is_never_1_for_a_request_that_is_a_repeat(repeated, sa
 def test_all_attempts_carry_the_same_key():
     assert sent_headers(HeadersPolicy(), attempts=2, key="a-key") == [{"idempotency-key": "a-key"}] * 2
     assert sent_headers(HeadersPolicy()) == [{}]
+
+
+def test_what_else_the_attempt_carries_stays():
+    port = SimulatedPort(None)
+    attempt = Attempt(Call(port, "GET", started=0.0), 0.0)
+    attempt.headers = (("traceparent", "00-1"),)
+
+    async def send(attempt):
+        return attempt.headers
+
+    assert ended(port, HeadersPolicy(number="x-attempt")(attempt, send)) == (
+        ("traceparent", "00-1"),
+        ("x-attempt", "1"),
+    )

@@ -154,6 +154,38 @@ def test_what_repeating_cannot_help_is_raised_at_once(fault, sent):
     assert "not retryable" in upstream.why
 
 
+DOWN = {"x-dependency-down": "1"}
+
+
+@pytest.mark.parametrize("status", [503, 500, 504])
+def test_an_answer_that_says_a_dependency_of_its_own_is_down_is_not_repeated_where_it_is_trusted(status):
+    budget = RetryBudget(0.2, 1.0)
+    tokens = budget.tokens(0.0)
+    upstream = Upstream(SimulatedReply(status, DOWN), 200, trusts_marker=True, budget=budget)
+    assert upstream.make().status_code == status
+    assert len(upstream.entries) == 1
+    assert upstream.why == f"status {status}, a dependency of its own is down"
+    assert budget.tokens(upstream.port.now()) >= tokens
+
+
+def test_it_is_repeated_like_any_other_where_it_is_not_trusted():
+    upstream = Upstream(SimulatedReply(503, DOWN), 200)
+    assert upstream.make().status_code == 200
+    assert len(upstream.entries) == 2
+
+
+def test_an_answer_without_the_marker_is_repeated_where_it_would_be_trusted():
+    upstream = Upstream(503, 200, trusts_marker=True)
+    assert upstream.make().status_code == 200
+    assert len(upstream.entries) == 2
+
+
+def test_the_marker_of_a_repeat_ends_the_repeats():
+    upstream = Upstream(503, SimulatedReply(503, DOWN), 200, trusts_marker=True)
+    assert upstream.make().status_code == 503
+    assert len(upstream.entries) == 2
+
+
 # 2. It provably was not sent, or the method may be repeated
 
 

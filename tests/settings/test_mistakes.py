@@ -312,6 +312,80 @@ def test_the_root_is_checked_too(raw, path):
     assert refused(**raw).path == path
 
 
+DEADLINE_HEADERS = [
+    ("x-request-timeout", "", "does not tell its unit"),
+    ({"name": "x-request-timeout"}, "", "does not tell its unit"),
+    ({"unit": "s"}, ".name", "required"),
+    ({"name": "x-request-timeout", "unit": "us"}, ".unit", "'ms', 's' or 'grpc'"),
+    ({"name": "x-request-timeout", "unit": None}, ".unit", "'ms', 's' or 'grpc'"),
+    ({"name": "x timeout", "unit": "s"}, ".name", "the name of a header"),
+    ({"name": "", "unit": "s"}, ".name", "the name of a header"),
+    ({"name": "x-timeout\r\nx-evil", "unit": "s"}, ".name", "the name of a header"),
+    ("x-timeout:-ms", ".name", "the name of a header"),
+    ({"name": 5, "unit": "s"}, ".name", "string"),
+    ({"name": "x-timeout-ms", "unti": "s"}, ".unti", "did you mean unit?"),
+    (5, "", "DeadlineHeader"),
+    (True, "", "DeadlineHeader"),
+]
+
+
+@pytest.mark.parametrize(("value", "below", "why"), DEADLINE_HEADERS)
+def test_a_deadline_header_has_a_name_and_a_unit(value, below, why):
+    error = refused_in_payments(deadline_header=value)
+    assert error.path == f"upstreams.payments.deadline_header{below}"
+    assert why in str(error)
+
+    error = refused(inbound={"deadline_headers": ["x-good-ms", value]})
+    assert error.path == f"inbound.deadline_headers.1{below}"
+    assert why in str(error)
+
+
+@pytest.mark.parametrize("value", [None, "perhaps", 2, [True]])
+def test_trust_in_the_marker_is_yes_or_no(value):
+    error = refused_in_payments(trust_dependency_marker=value)
+    assert error.path == "upstreams.payments.trust_dependency_marker"
+
+
+@pytest.mark.parametrize(
+    ("inbound", "path"),
+    [
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": math.nan}, "timeout"),
+        ({"timeout": True}, "timeout"),
+        ({"timeout": "soon"}, "timeout"),
+        ({"max": 0}, "max"),
+        ({"max": None}, "max"),
+        ({"max": math.inf}, "max"),
+        ({"max": True}, "max"),
+        ({"reserve": math.inf}, "reserve"),
+        ({"reserve": False}, "reserve"),
+        ({"reserve": None}, "reserve"),
+        ({"trusted_peers": ["10.0.0.0/8", "10.0.0.0/33"]}, "trusted_peers"),
+        ({"trusted_peers": ["localhost"]}, "trusted_peers"),
+        ({"trusted_peers": ["*"]}, "trusted_peers"),
+        ({"trusted_peers": "10.0.0.0/8"}, "trusted_peers"),
+        ({"trusted_peers": [5]}, "trusted_peers.0"),
+        ({"queue_header": ""}, "queue_header"),
+        ({"queue_header": "x start"}, "queue_header"),
+        ({"queue_header": 5}, "queue_header"),
+        ({"deadline_headers": "x-deadline-ms"}, "deadline_headers"),
+        ({"deadline_headers": None}, "deadline_headers"),
+        ({"cancel_on_disconnect": "perhaps"}, "cancel_on_disconnect"),
+        ({"answers": None}, "answers"),
+        ({"answer": True}, "answer"),
+        (None, ""),
+        ([], ""),
+    ],
+)
+def test_what_bounds_inbound_requests_is_checked_where_it_stands(inbound, path):
+    assert refused(inbound=inbound).path == f"inbound.{path}".rstrip(".")
+
+
+def test_a_peer_that_is_no_address_is_named():
+    error = refused(inbound={"trusted_peers": ["10.0.0.1", "unix", "gateway"]})
+    assert "'gateway' is neither an IP address, nor a network like 10.0.0.0/8, nor \"unix\"" in str(error)
+
+
 def test_every_mistake_is_told_and_the_first_is_the_errors_own():
     error = refused_in_payments(retry={"max_attempts": 0}, timeout={"total": -1})
     assert sorted(".".join(mistake.path) for mistake in error.mistakes) == [

@@ -212,6 +212,19 @@ def test_a_wait_for_a_permit_that_the_deadline_ends_is_a_deadline_exceeded():
     assert second.took == 0.5
 
 
+@pytest.mark.parametrize("within", [math.inf, 0.5], ids=["pool timeout", "deadline"])
+def test_a_wait_for_a_permit_says_nothing_about_an_endpoint(within):
+    world = World(script((5.0, 200)), concurrency={"limit": 1}, timeout={"attempt": None, "pool": 1.5}, retry=None)
+    world.spawn()
+    waiting = [world.spawn(within=within) for _ in range(100)]
+    world.port.run()
+    (member,) = world.upstream.endpoints.members
+    assert {made.journal.attempts[0].endpoint for made in waiting} == {""}
+    assert not any(made.journal.attempts[0].sent for made in waiting)
+    assert member.circuit.mode == "closed"
+    assert member.load(world.port.now()) == 0.0
+
+
 def test_there_are_never_more_attempts_under_way_than_connections():
     world = World(script((0.5, 200)), concurrency={"limit": 50}, pool={"max_connections": 7}, timeout={"pool": None})
     for _ in range(40):

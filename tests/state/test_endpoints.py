@@ -147,6 +147,54 @@ def test_any_answer_between_them_starts_the_count_anew(between):
     assert [cut(endpoint, 0.3) for _ in range(9)] == [Outcome.NEUTRAL] * 9
 
 
+def test_what_is_no_answer_between_them_does_not_start_the_count_anew():
+    endpoint = node()
+    for _ in range(9):
+        cut(endpoint, 0.3)
+    attempt(endpoint, Outcome.UNANSWERED)  # refused, say
+    attempt(endpoint, Outcome.NEUTRAL)  # cancelled, or closed early
+    assert cut(endpoint, 0.3) is Outcome.UNANSWERED
+
+
+def test_an_answer_whose_body_was_not_read_starts_the_count_anew():
+    endpoint = node()
+    for _ in range(9):
+        cut(endpoint, 0.3)
+    attempt(endpoint, Outcome.NEUTRAL, heard=True)
+    assert [cut(endpoint, 0.3) for _ in range(9)] == [Outcome.NEUTRAL] * 9
+
+
+def test_one_that_was_silent_by_itself_is_one_of_the_ten_and_counts_once():
+    endpoint = Endpoint("http", "n1", 80, circuit=circuit_of(quiet_streak=10))
+    outcomes = [cut(endpoint, 1.0 if n == 4 else 0.3) for n in range(9)]
+    assert outcomes == [Outcome.NEUTRAL] * 4 + [Outcome.UNANSWERED] + [Outcome.NEUTRAL] * 4
+    assert endpoint.circuit.current_state == "closed"
+    assert cut(endpoint, 0.3) is Outcome.UNANSWERED
+    assert endpoint.circuit.current_state == "open"
+
+
+def test_what_was_counted_before_is_not_counted_twice():
+    endpoint = Endpoint("http", "n1", 80, circuit=circuit_of(quiet_streak=11))
+    for n in range(10):
+        cut(endpoint, 1.0 if n == 4 else 0.3)
+    assert endpoint.circuit.current_state == "closed"
+    attempt(endpoint, Outcome.UNANSWERED)
+    assert endpoint.circuit.current_state == "open"
+
+
+def test_the_eleventh_begins_anew():
+    endpoint = node(circuit=False)
+
+    def cut_without_circuit():
+        endpoint.begin()
+        outcome = endpoint.judge_cut(0.3, 3.0)
+        endpoint.settle(None, outcome, 0.0)
+        return outcome
+
+    outcomes = [cut_without_circuit() for _ in range(20)]
+    assert outcomes == ([Outcome.NEUTRAL] * 9 + [Outcome.UNANSWERED]) * 2
+
+
 def test_shorter_waits_neither_count_nor_start_the_count_anew():
     endpoint = node()
     for _ in range(9):
