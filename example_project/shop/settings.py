@@ -27,6 +27,8 @@ RESILIENT_HTTP: dict[str, Any] = {
         "pricing": {
             "ENDPOINTS": [PRICING],
             "TIMEOUT": {"TOTAL": PATIENCE},
+            "DEADLINE_HEADER": "x-envoy-expected-rq-timeout-ms",
+            "TRUST_DEPENDENCY_MARKER": True,
         },
     },
 }
