@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from example_project.caller import fetch
+from example_project.figures import Records
 from example_project.service import Service
 
 STARTING = 20.0
@@ -105,12 +105,11 @@ class Cluster:
         """Have a node behave: "well", "drip" or "fail"."""
         await fetch(f"{node.url}/control/{mood}")
 
-    def reached(self) -> Counter[int]:
-        """How often each order has reached a node."""
-        orders: Counter[int] = Counter()
-        for node in self.nodes:
-            orders.update(int(line) for line in _record(self.directory, node.name).read_text().split())
-        return orders
+    def records(self) -> Records:
+        """What the nodes have recorded."""
+        return Records(
+            line for node in self.nodes for line in _record(self.directory, node.name).read_text().splitlines()
+        )
 
     def stop(self) -> list[str]:
         """End all services, kill what does not end, and name those that are left even so."""

@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from example_project.caller import Visit
+
+
+class Records:
+    """What the nodes have recorded.
+
+    Args:
+        lines: An order when it reached a node, and, when the node had done with it, `order began ended` in the
+            monotonic seconds that all processes of a machine share.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.reached: Counter[int] = Counter()
+        self._work: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
+        for line in lines:
+            order, *span = line.split()
+            if span:
+                began, ended = map(float, span)
+                self._work[int(order)].append((began, ended))
+            else:
+                self.reached[int(order)] += 1
+
+    def work_after(self, instant: float, order: int) -> float:
+        """Seconds of work on the order after the instant."""
+        return sum(max(0.0, ended - max(began, instant)) for began, ended in self._work.get(order, ()))
 
 
 @dataclass(frozen=True)
@@ -21,6 +46,7 @@ class Figures:
         p99: Seconds that 99 % of the answers did not exceed.
         overrun: The most seconds that an answer came after the caller's deadline.
         reached: Requests at the nodes per request of a user.
+        wasted: Seconds that the nodes worked, all together, for callers whose deadline had passed.
     """
 
     requests: int
@@ -29,10 +55,11 @@ class Figures:
     p99: float
     overrun: float
     reached: float
+    wasted: float
 
     @classmethod
-    def of(cls, visits: Sequence[Visit], reached: Mapping[int, int]) -> Self:
-        """Count; `reached` says how often each order has reached a node."""
+    def of(cls, visits: Sequence[Visit], records: Records) -> Self:
+        """Count, with what the nodes have recorded."""
         times = sorted(visit.took for visit in visits)
         return cls(
             requests=len(visits),
@@ -40,7 +67,8 @@ class Figures:
             p50=quantile(times, 0.5),
             p99=quantile(times, 0.99),
             overrun=max((visit.overrun for visit in visits), default=0.0),
-            reached=sum(reached.get(visit.order, 0) for visit in visits) / max(1, len(visits)),
+            reached=sum(records.reached[visit.order] for visit in visits) / max(1, len(visits)),
+            wasted=sum(records.work_after(visit.sent + visit.deadline, visit.order) for visit in visits),
         )
 
     @property

@@ -110,9 +110,9 @@ class Performance:
             raise BrokenDownError(message)
 
     def _run(self) -> Run:
-        visits, reached = self._traffic.visits, self._cluster.reached()
-        acts = {act.name: Figures.of(visits[act.name], reached) for act in self._acts}
-        total = Figures.of([visit for act in self._acts for visit in visits[act.name]], reached)
+        visits, records = self._traffic.visits, self._cluster.records()
+        acts = {act.name: Figures.of(visits[act.name], records) for act in self._acts}
+        total = Figures.of([visit for act in self._acts for visit in visits[act.name]], records)
         failing = any(not visit.ok for visit in sorted(visits[AGAIN], key=lambda visit: visit.sent)[-5:])
         recovered = None if failing else last_failure(visits[AGAIN], self._began[AGAIN])
         return Run(self._client, total, acts, recovered, self._traffic.latest)

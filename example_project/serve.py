@@ -47,7 +47,7 @@ def _suggestions(cluster: Cluster) -> list[tuple[str, list[tuple[str, str]]]]:
             [
                 (f"curl -s {sync}", "a sync view under gunicorn"),
                 (f"curl -s {asynchronous}", "an async view under uvicorn"),
-                (f"curl -s -H '{DEADLINE_HEADER}: 20' {sync}", "a caller who has 20 ms"),
+                (f"curl -s -H '{DEADLINE_HEADER}: 15' {sync}", "a caller who has 15 ms: too few, mostly"),
                 (f"for n in $(seq 100); do curl -s {cluster.shop.url}/checkout/$n; echo; done", "a hundred users"),
             ],
         ),

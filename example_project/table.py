@@ -11,6 +11,7 @@ from example_project.traffic import DEADLINES
 NOTES = (
     "A success is a 200 within the caller's deadline ({deadlines}, in turn, told in a header).",
     "Times are from sending a request to the end of its answer, whatever the answer.",
+    "Work after a deadline is for nobody. A node stops working when its caller closes the connection.",
     "Recovery is from when the nodes were well again to the last request that failed.",
     "The demo itself was at most {late} late to send a request; no time above is more exact than that.",
 )
@@ -30,6 +31,7 @@ def table(runs: Sequence[Run]) -> list[str]:
     row("p50", lambda run: milliseconds(run.total.p50))
     row("p99", lambda run: milliseconds(run.total.p99))
     row("worst overrun of a caller's deadline", lambda run: milliseconds(run.total.overrun))
+    row("work of the nodes after it", lambda run: f"{run.total.wasted:.1f} s")
     row("requests at the nodes per request", lambda run: f"{run.total.reached:.2f}")
     row(f"  {DOWN}", lambda run: f"{run.acts[DOWN].reached:.2f}")
     row("recovery", lambda run: "not seen" if run.recovered is None else f"{run.recovered:.1f} s")

@@ -1,16 +1,21 @@
-"""What the pricing service answers when the payments upstream does not; alike for both clients."""
+"""What the pricing service answers when the nodes have failed; alike for both clients."""
 
 from __future__ import annotations
 
 import httpx
 from fastapi.responses import JSONResponse
 
+from resilient_http import ResilienceError, journal_of
+
+NOT_US = {"X-Dependency-Down": "1"}
+"""Who trusts us neither repeats the request, as we have done that, nor holds the nodes' failures against us."""
+
 
 def apology(exc: httpx.HTTPError) -> JSONResponse:
+    if isinstance(exc, ResilienceError):
+        raise exc  # too late, or not sent: the middleware answers that
     status = 504 if isinstance(exc, httpx.TimeoutException) else 502
     content = {"error": f"{type(exc).__name__}: {exc}"}
-    answer = exc.response if isinstance(exc, httpx.HTTPStatusError) else None
-    journal = getattr(exc, "journal", None) if answer is None else answer.extensions.get("resilient_http")
-    if journal is not None:
+    if (journal := journal_of(exc)) is not None:
         content["pricing called"] = str(journal)
-    return JSONResponse(content, status_code=status)
+    return JSONResponse(content, status, NOT_US)

@@ -11,7 +11,7 @@ from example_project.pricing.settings import CLIENT, PATIENCE, RESILIENT_HTTP
 from resilient_http import Resilience
 from resilient_http_fastapi import ResilientHttpMiddleware, get_resilience
 
-app = FastAPI(title="pricing")
+app = FastAPI(title="pricing", debug=True)
 
 if CLIENT == "bare":
     app.include_router(bare.router)

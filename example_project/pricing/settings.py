@@ -16,6 +16,7 @@ RESILIENT_HTTP: dict[str, Any] = {
         "payments": {
             "endpoints": NODES,
             "timeout": {"total": 1.0, "attempt": PATIENCE},
+            "deadline_header": "x-envoy-expected-rq-timeout-ms",
         },
     },
 }

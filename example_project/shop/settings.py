@@ -11,6 +11,7 @@ PRICING = os.environ.get("DEMO_PRICING", "http://127.0.0.1:8001")
 PATIENCE = 1.2
 """Seconds for a quote: what the most patient caller has. With bare httpx this is `timeout=`."""
 
+DEBUG = True  # so that the middleware's answers say what was called, and why that came to nothing
 SECRET_KEY = "the demo has no secrets"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 INSTALLED_APPS: list[str] = []
@@ -27,6 +28,8 @@ RESILIENT_HTTP: dict[str, Any] = {
         "pricing": {
             "ENDPOINTS": [PRICING],
             "TIMEOUT": {"TOTAL": PATIENCE},
+            "DEADLINE_HEADER": "x-envoy-expected-rq-timeout-ms",
+            "TRUST_DEPENDENCY_MARKER": True,
         },
     },
 }

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from example_project.caller import Visit
-from example_project.figures import Figures, Run, last_failure
+from example_project.figures import Figures, Records, Run, last_failure
 from example_project.promises import broken
 from example_project.story import DEAD, DOWN
 from example_project.table import table
 
-GOOD = Figures(requests=100, ok=100, p50=0.01, p99=0.02, overrun=0.0, reached=1.0)
+GOOD = Figures(requests=100, ok=100, p50=0.01, p99=0.02, overrun=0.0, reached=1.0, wasted=0.0)
 
 
 def visit(order=1, sent=0.0, took=0.1, deadline=0.6, status=200):
@@ -46,15 +46,27 @@ def test_overrun_is_not_held_against_the_services_while_the_demo_itself_stood_st
 def test_success_is_a_200_within_the_deadline():
     visits = [visit(1), visit(2, status=502), visit(3, took=0.7)]
 
-    figures = Figures.of(visits, {1: 1, 2: 3})
+    figures = Figures.of(visits, Records(["1", "2", "2", "2"]))
 
     assert (figures.requests, figures.ok) == (3, 1)
     assert figures.overrun == pytest.approx(0.1)
     assert figures.reached == pytest.approx(4 / 3)
 
 
+def test_work_after_a_deadline_is_wasted_and_a_node_that_was_killed_has_none():
+    visits = [visit(1, sent=10.0, deadline=0.6), visit(2, sent=10.0, deadline=1.2)]
+    records = Records(
+        ["1", "1 10.0 10.5", "1", "1 10.5 10.7", "1", "1 11.0 11.2", "2", "2 10.0 11.2", "2", "3", "3 0 9"]
+    )
+
+    figures = Figures.of(visits, records)
+
+    assert figures.wasted == pytest.approx(0.1 + 0.2)
+    assert figures.reached == pytest.approx(5 / 2)
+
+
 def test_percentiles_are_of_the_answers_that_were_given():
-    figures = Figures.of([visit(order, took=order / 1000) for order in range(1, 101)], {})
+    figures = Figures.of([visit(order, took=order / 1000) for order in range(1, 101)], Records([]))
     assert (figures.p50, figures.p99) == (0.05, 0.099)
 
 
