@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -49,6 +49,29 @@ class Port(Protocol):
 
     def wall_now(self) -> float:
         """Wall-clock seconds since the epoch."""
+
+    async def race(
+        self,
+        run: Callable[[Attempt], Awaitable[Any]],
+        first: Attempt,
+        delay: float,
+        hedge: Callable[[], Attempt | None],
+        good: Callable[[Any], bool],
+    ) -> tuple[Any, BaseException | None, bool]:
+        """Run an attempt and, when it has not ended after `delay` seconds, another one beside it; see state/race.py.
+
+        The loser is told (`lost`) and cut off; what it holds is freed.
+
+        Args:
+            run: What is done with each.
+            first: The first.
+            delay: Seconds.
+            hedge: Gives the other one, or None when there shall be none.
+            good: Whether a response wins.
+
+        Returns:
+            The winner's response, or its exception, and whether it was the hedge.
+        """
 
     async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
         """Wait, or until the cancellation is requested."""
@@ -189,6 +212,9 @@ class Attempt:
     Attributes:
         expires: Monotonic seconds after which it must not wait for anything.
         phases: Most seconds for "connect", "read", "write" and "pool", or None without a limit.
+        hedge: Whether it was sent beside another one that took long.
+        raced: Whether there may be another one beside it, so that it has to look whether it has lost.
+        lost: Whether the other one has answered.
         narrowed: Whether a caller's own short timeout cuts it before the upstream's settings would.
         headers: Header fields of this attempt alone: the trace.
         trace: An httpcore trace callback of this attempt's, or None.
@@ -203,6 +229,8 @@ class Attempt:
     patience = math.inf
     phases: Mapping[str, float | None] = MappingProxyType({})
     narrowed = False
+    raced = False
+    lost = False
     endpoint: Endpoint | None = None
     permit: Permit | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -216,11 +244,13 @@ class Attempt:
     error: BaseException | None = None
     fault: Fault | None = None
 
-    def __init__(self, call: Call, now: float) -> None:
+    def __init__(self, call: Call, now: float, *, hedge: bool = False) -> None:
         self.call = call
+        self.hedge = hedge
         self.started = now
         self.expires = call.expires
         self.entry = call.entry = call.journal.open_entry(now - call.started)
+        self.entry.hedge = hedge
         call.made += 1
         self._at_end: list[Callable[[Attempt, float], object]] | None = []
 
@@ -236,6 +266,17 @@ class Attempt:
             message = "an attempt was sent before an endpoint was chosen"
             raise RuntimeError(message)
         return self.endpoint
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.lost or self.call.gone
+
+    def cancelled(self) -> Cancelled:
+        """The error for an attempt that nobody waits for."""
+        if self.call.gone:
+            return self.call.cancelled()
+        return Cancelled(f"{self.call.upstream}: attempt {self.number} lost its race", upstream=self.call.upstream)
 
     def at_end(self, settle: Callable[[Attempt, float], object]) -> None:
         """Have `settle(attempt, now)` called once when the attempt has ended, body included; the oldest first."""
@@ -259,7 +300,8 @@ class Attempt:
             self.error = error
             # What h11 says of an invalid request quotes it, headers included.
             entry.error = type(error).__name__ if self.fault is Fault.INVALID else describe(error)
-            entry.decision = "raise"
+            if not self.lost:
+                entry.decision = "raise"
             if isinstance(error, Refused):
                 entry.outcome = "refused"
             entry.fault = self.fault

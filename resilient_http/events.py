@@ -55,6 +55,29 @@ class RetrySuppressed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HedgeSent(Event):
+    """A call's first attempt took long, so attempt `number` was sent beside it, after `delay` seconds."""
+
+    number: int
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class HedgeFinished(Event):
+    """The race of a hedge is decided: it `won`, or the first attempt did."""
+
+    number: int
+    won: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HedgeSuppressed(Event):
+    """A first attempt took long, and no hedge was sent, because of `why`: queued, probe, deadline, budget."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class CircuitOpened(Event):
     """The circuit of an endpoint opened; the next probe is let through in `retry_in` seconds."""
 

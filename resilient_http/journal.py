@@ -135,8 +135,8 @@ def journal_of(outcome: object) -> Journal | None:
 
 
 FIELDS = (
-    "number", "endpoint", "started", "queued", "duration", "sent", "status", "error", "fault", "outcome", "decision",
-    "delay", "why",
+    "number", "hedge", "endpoint", "started", "queued", "duration", "sent", "status", "error", "fault", "outcome",
+    "decision", "delay", "why",
 )  # fmt: skip
 
 
@@ -145,6 +145,7 @@ class Entry:
 
     Attributes:
         number: 1 for the first attempt of the call.
+        hedge: Whether it was sent beside another attempt that took long.
         endpoint: URL of the endpoint, "" when none was chosen.
         started: Seconds from the start of the call.
         queued: Seconds of it that were spent waiting for a permit.
@@ -154,12 +155,14 @@ class Entry:
         error: Type and text of the exception, or None.
         fault: Why there was no whole answer, or None.
         outcome: What it counts as for the endpoint's circuit; "refused" when a limit of ours kept it from being sent.
-        decision: What was decided next: "return", "raise" or "retry".
+        decision: What was decided next: "return", "raise" or "retry"; "lost" when a hedge raced it and won, or it was
+            the hedge and lost.
         delay: Seconds waited before the next attempt.
         why: The reason for the decision.
     """
 
     # Defaults stand on the class: most entries touch few of them, and one is made for every attempt.
+    hedge = False
     endpoint = ""
     queued = 0.0
     duration = 0.0
@@ -190,7 +193,7 @@ class Entry:
 
     def __str__(self) -> str:
         result = str(self.status) if self.error is None else self.error
-        where = f" at {self.endpoint}" if self.endpoint else ""
+        where = (" (hedge)" if self.hedge else "") + (f" at {self.endpoint}" if self.endpoint else "")
         sent = "" if self.sent or self.error is None else ", not sent"
         queued = f" (queued {_seconds(self.queued)})" if self.queued >= 0.001 else ""
         then = f" -> {self.decision}: {self.why}" if self.why else ""

@@ -2,7 +2,8 @@
 
     call ring, once per hop
         deadline        outermost: it bounds everything below, waits between attempts included
-        retry           inside the deadline, so that it can ask what still fits; it makes the attempts
+        retry           inside the deadline, so that it can ask what still fits
+        hedge           innermost, around one attempt and its twin: a repeat is never hedged
 
     attempt ring, once per attempt
         concurrency     first: a call that waits for a permit must not hold an endpoint's probe meanwhile
@@ -21,19 +22,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from resilient_http.call import Attempt, Call
+from resilient_http.call import Attempt
 from resilient_http.events import Hub
 from resilient_http.policies import AttemptPolicy, AttemptProceed, CallPolicy, CallProceed
 from resilient_http.policies.balance import BalancePolicy
 from resilient_http.policies.concurrency import ConcurrencyPolicy
 from resilient_http.policies.deadline import DeadlinePolicy
 from resilient_http.policies.headers import HeadersPolicy
+from resilient_http.policies.hedge import HedgePolicy, HedgeRules
 from resilient_http.policies.retry import RetryPolicy, RetryRules
 from resilient_http.policies.telemetry import AttemptTracer, TelemetryPolicy
 from resilient_http.policies.timeout import TimeoutPolicy
 from resilient_http.semantics import IDEMPOTENT_METHODS
 from resilient_http.settings.models import UpstreamSettings
-from resilient_http.settings.retry import RetrySettings
+from resilient_http.settings.retry import HedgeSettings, RetrySettings
 from resilient_http.state.backoff import Backoff
 from resilient_http.state.outcome import Fault
 from resilient_http.upstreams.upstream import Pipeline, Upstream
@@ -45,7 +47,7 @@ def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTrace
     repeatable = frozenset(IDEMPOTENT_METHODS if retry is None else retry.methods)
     balance = BalancePolicy(upstream.endpoints, hub, trusts_marker=settings.trust_dependency_marker)
     if not upstream.enabled:  # the user's timeout= is httpx's own then
-        return Pipeline(_call_ring([], _attempt_ring([balance, TimeoutPolicy(None, {})])), repeatable)
+        return Pipeline(_single(_attempt_ring([balance, TimeoutPolicy(None, {})])), repeatable)
 
     attempt_ring: list[AttemptPolicy] = [
         ConcurrencyPolicy(upstream.limit, settings.timeout.pool, upstream.endpoints.usual),
@@ -58,9 +60,17 @@ def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTrace
     if retry is not None:
         rules, backoff = _retry_rules(retry, settings), Backoff(**retry.backoff.model_dump())
         call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.repeats, hub))
-    return Pipeline(
-        _call_ring(call_ring, _attempt_ring(attempt_ring)), repeatable, makes_key=settings.idempotency_key == "auto"
-    )
+    attempts = _attempt_ring(attempt_ring)
+    innermost = _single(attempts)
+    if settings.hedge is not None:
+        innermost = _hedged(_hedge(settings.hedge, settings, upstream, hub), attempts)
+    return Pipeline(_call_ring(call_ring, innermost), repeatable, makes_key=settings.idempotency_key == "auto")
+
+
+def _hedge(hedge: HedgeSettings, settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> HedgePolicy:
+    statuses = frozenset() if settings.retry is None else frozenset(settings.retry.statuses)
+    rules = HedgeRules(hedge.seconds, hedge.quantile, statuses, hedge.observe)
+    return HedgePolicy(rules, upstream.latency, upstream.budget, upstream.endpoints.usual, upstream.hedges, hub)
 
 
 def _headers(settings: UpstreamSettings) -> list[AttemptPolicy]:
@@ -93,15 +103,14 @@ def _around_call(policy: CallPolicy, proceed: CallProceed) -> CallProceed:
     return lambda call: policy(call, proceed)
 
 
-def _attempt_ring(policies: Sequence[AttemptPolicy]) -> CallProceed:
-    """The attempt ring, as what the call ring proceeds to: it begins an attempt and sees to its end."""
+def _attempt_ring(policies: Sequence[AttemptPolicy]) -> AttemptProceed:
+    """The attempt ring; it sees to the end of each attempt."""
     ring: AttemptProceed = _send
     for policy in reversed(policies):
         ring = _around_attempt(policy, ring)
 
-    async def attempt_once(call: Call) -> Any:
-        port = call.port
-        attempt = Attempt(call, port.now())
+    async def attempt_once(attempt: Attempt) -> Any:
+        port = attempt.call.port
         try:
             response = await ring(attempt)
         except BaseException as exc:
@@ -112,6 +121,14 @@ def _attempt_ring(policies: Sequence[AttemptPolicy]) -> CallProceed:
         return response
 
     return attempt_once
+
+
+def _single(proceed: AttemptProceed) -> CallProceed:
+    return lambda call: proceed(Attempt(call, call.port.now()))
+
+
+def _hedged(policy: HedgePolicy, proceed: AttemptProceed) -> CallProceed:
+    return lambda call: policy(call, proceed)
 
 
 def _around_attempt(policy: AttemptPolicy, proceed: AttemptProceed) -> AttemptProceed:

@@ -81,6 +81,7 @@ def test_a_program_reads_it_as_json():
         "attempts": [
             {
                 "number": 1,
+                "hedge": False,
                 "endpoint": "http://10.0.0.1:8080",
                 "started": 0.0,
                 "queued": 0.0,
@@ -96,6 +97,7 @@ def test_a_program_reads_it_as_json():
             },
             {
                 "number": 2,
+                "hedge": False,
                 "endpoint": "http://10.0.0.2:8080",
                 "started": 0.35,
                 "queued": 0.02,

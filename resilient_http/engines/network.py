@@ -4,8 +4,9 @@ httpcore hands each socket operation the timeout that stands in the request's ex
 float that also knows its attempt. So the deadline travels with the request, whichever thread or task reads the
 connection, and a body that drips one byte a second ends at the deadline like everything else.
 
-An inbound caller that goes away takes the same way: through its attempt a sync operation finds the cancellation of its
-scope, and looks at it every POLL seconds while it waits. (Async operations are cancelled by their event loop.)
+An inbound caller that goes away takes the same way, and so does an attempt that has lost against its hedge: through its
+attempt a sync operation finds the cancellation of its scope, and looks at it every POLL seconds while it waits. (Async
+operations are cancelled by their event loop.)
 
 The streams also know two things that nothing above them can see: whether a byte of the request was handed to the
 kernel (so what failed before provably was not sent), and how long a kept connection has been idle. A connection that
@@ -22,7 +23,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resilient_http.call import Attempt, Call
+    from resilient_http.call import Attempt
 
 LATE = 0.1  # a timeout that fires this much late means that we stalled, not the endpoint
 LONGEST = 1e6  # seconds that a socket can be told to wait
@@ -54,10 +55,10 @@ def clamp(timeout: float | None, now: float) -> float | None:
     return None if timeout is None or timeout == math.inf else min(timeout, LONGEST)
 
 
-def cancellable(timeout: float | None) -> Call | None:
-    """The call of an operation that must look whether its inbound caller is still there, or None."""
-    call = timeout.attempt.call if isinstance(timeout, Allowance) else None
-    return call if call is not None and call.cancellation is not None else None
+def cancellable(timeout: float | None) -> Attempt | None:
+    """The attempt of an operation that must look whether somebody still waits for it, or None."""
+    attempt = timeout.attempt if isinstance(timeout, Allowance) else None
+    return attempt if attempt is not None and (attempt.raced or attempt.call.cancellation is not None) else None
 
 
 class Watch:

@@ -43,22 +43,22 @@ class Patience:
         clamped: Whether the deadline counts.
     """
 
-    __slots__ = ("_allowed", "_call", "_late", "_started", "_timeout")
+    __slots__ = ("_allowed", "_attempt", "_late", "_started", "_timeout")
 
     def __init__(self, timeout: float | None, late: Callable[[str], Exception], *, clamped: bool = True) -> None:
         self._started = time.monotonic()
         self._timeout = timeout
         self._late = late
         self._allowed = clamp(timeout, self._started) if clamped else unclamped(timeout)
-        self._call = cancellable(timeout)
+        self._attempt = cancellable(timeout)
 
     def left(self) -> float | None:
         """Seconds to block before asking again; None for as long as it takes.
 
         Raises:
-            Cancelled: The inbound caller has gone away.
+            Cancelled: The inbound caller has gone away, or a hedge has answered first.
         """
-        allowed, call = self._allowed, self._call
+        allowed, attempt = self._allowed, self._attempt
         if allowed is None:
             left = math.inf
         else:
@@ -68,9 +68,9 @@ class Patience:
                     raise self._late("the deadline has passed")
                 note_if_late(self._timeout, allowed, self._started)
                 raise self._late(f"nothing within {allowed:.3g} s")
-        if call is not None:
-            if call.gone:
-                raise call.cancelled()
+        if attempt is not None:
+            if attempt.gone:
+                raise attempt.cancelled()
             left = min(left, POLL)
         return None if left == math.inf else left
 

@@ -38,7 +38,7 @@ class BalancePolicy:
         call = attempt.call
         port = call.port
         now = port.now()
-        chosen = self._endpoints.choose(now, port.rng, call.tried)
+        chosen = self._endpoints.choose(now, port.rng, call.tried, probes=not attempt.hedge)
         if chosen is None:
             raise self._refusal(attempt, now)
         endpoint, attempt.permit = chosen
@@ -62,6 +62,8 @@ class BalancePolicy:
         if attempt.stalled and self._hub.listeners:
             self._hub.emit(Stalled(attempt.call.upstream, endpoint.url, attempt.stalled))
         heard = attempt.streaming and outcome is not Outcome.UNANSWERED
+        if attempt.lost:
+            endpoint.latency.record(took)  # at least so long
         endpoint.settle(attempt.permit, outcome, now, answered=answered, heard=heard, error=attempt.error)
 
     def _refusal(self, attempt: Attempt, now: float) -> CircuitOpen | NoEndpoint:
@@ -88,13 +90,15 @@ def judge(attempt: Attempt, endpoint: Endpoint, took: float) -> Outcome:
     if fault is Fault.TIMEOUT and attempt.streaming and attempt.call.overdue(attempt.started + took):
         # It answered; how long its body lasts is between it and who reads it.
         return Outcome.NEUTRAL
-    if fault is Fault.TIMEOUT and not attempt.stalled and _cut_short(attempt, took):
+    if not attempt.stalled and _cut_short(attempt, took):
         return endpoint.judge_cut(took, attempt.patience)
     return judge_fault(fault, stalled=bool(attempt.stalled))
 
 
 def _cut_short(attempt: Attempt, took: float) -> bool:
-    """Whether something shorter than the upstream's own settings ended the wait."""
-    if took >= attempt.patience:
+    """Whether something shorter than the upstream's own settings ended the wait: a deadline, or a hedge that won."""
+    if attempt.fault is Fault.CANCELLED:
+        return attempt.lost and attempt.status is None
+    if attempt.fault is not Fault.TIMEOUT or took >= attempt.patience:
         return False
     return attempt.narrowed or attempt.call.overdue(attempt.started + took)

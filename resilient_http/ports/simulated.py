@@ -14,7 +14,7 @@ import heapq
 import itertools
 import math
 import random
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from types import coroutine
 from typing import Any
@@ -23,6 +23,7 @@ from resilient_http.call import Admission, Attempt, Call
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.outcome import Fault
+from resilient_http.state.race import FIRST, HEDGE, Race
 
 
 @dataclass(slots=True)
@@ -85,6 +86,49 @@ class SimulatedPort:
         """The same: the simulated world began at the epoch."""
         return self._clock
 
+    async def race(
+        self,
+        run: Callable[[Attempt], Awaitable[Any]],
+        first: Attempt,
+        delay: float,
+        hedge: Callable[[], Attempt | None],
+        good: Callable[[Any], bool],
+    ) -> tuple[Any, BaseException | None, bool]:
+        """Run both as simulated tasks; the loser is cut where it waits."""
+        race, caller = Race(good), self._current
+        entrants: list[tuple[Attempt, _Task]] = []
+
+        async def lane(number: int, attempt: Attempt) -> None:
+            response: Any = None
+            error: Exception | None = None
+            try:
+                response = await run(attempt)
+            except Exception as exc:  # noqa: BLE001 - raised again where the call waits
+                error = exc
+            race.finish(number, response, error)
+            if race.winner is not None:
+                self._schedule(caller, self._clock)
+
+        def enter(number: int, attempt: Attempt) -> None:
+            entrants.append((attempt, _Task(lane(number, attempt))))
+            self._schedule(entrants[-1][1], self._clock)
+
+        enter(FIRST, first)
+        try:
+            await _until(self._clock + delay)
+            second = None if race.winner is not None else hedge()
+            if second is not None:
+                race.join()
+                enter(HEDGE, second)
+            if race.winner is None:
+                await _until(math.inf)
+        finally:
+            for number, (attempt, task) in enumerate(entrants):
+                attempt.lost = number != race.winner and not race.ended(number)
+                task.token += 1  # what would have resumed it does not
+                task.coroutine.close()
+        return *race.outcome, race.winner == HEDGE
+
     async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
         """Resume when the clock has come so far."""
         await _until(self._clock + max(0.0, seconds))
@@ -93,10 +137,7 @@ class SimulatedPort:
         self, limit: ConcurrencyLimit, wait: float, cancellation: Cancellation | None = None
     ) -> Admission:
         """Queue until a permit comes or the clock has passed `wait`."""
-        task = self._running
-        if task is None:
-            message = "a simulated call runs only inside run()"
-            raise RuntimeError(message)
+        task = self._current
         ticket = limit.join_queue(lambda: self._schedule(task, self._clock))
         if ticket is None:
             return "queue full"
@@ -119,7 +160,11 @@ class SimulatedPort:
         if delay == math.inf:
             message = "a simulated call waits for ever: give it a deadline"
             raise RuntimeError(message)
-        await self.sleep(delay)
+        try:
+            await self.sleep(delay)
+        except BaseException:
+            attempt.fault = Fault.CANCELLED
+            raise
         if isinstance(answer, Fault):
             attempt.fault = answer
             raise SimulatedFailure(answer)
@@ -137,6 +182,13 @@ class SimulatedPort:
     async def set_aside(self, reply: Any, within: float) -> bool:
         """Nothing is held."""
         return True
+
+    @property
+    def _current(self) -> _Task:
+        if self._running is None:
+            message = "a simulated call runs only inside run()"
+            raise RuntimeError(message)
+        return self._running
 
     def spawn(self, call: Coroutine[Any, None, Any], *, at: float = 0.0) -> None:
         """Start a coroutine at an instant."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
@@ -14,13 +14,18 @@ from resilient_http.engines.backend import Backend
 from resilient_http.engines.body import KEPT, in_memory, readable, sync_body
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.pool import EnginePool, is_instrumented
-from resilient_http.errors import ForeignAwait
+from resilient_http.engines.threads import Threads
+from resilient_http.errors import ForeignAwait, Saturated
 from resilient_http.events import Hub, PoolRenewed
+from resilient_http.ports.lanes import Lanes
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.race import FIRST, HEDGE
 
 T = TypeVar("T")
+
+LANES = 64  # threads for calls that may be hedged; when all are busy, calls run without a hedge
 
 
 class SyncPort:
@@ -38,11 +43,34 @@ class SyncPort:
         self.now = time.monotonic
         self.wall_now = time.time
         self.engines = EnginePool(backend, is_async=False)
+        self._threads = Threads(LANES)
         self._backend = backend
         self._hub = hub
         self._engine = engine
         self._addressed = isinstance(engine, backend.module.HTTPTransport)
         self._body = sync_body(backend.module)
+
+    async def race(
+        self,
+        run: Callable[[Attempt], Awaitable[Any]],
+        first: Attempt,
+        delay: float,
+        hedge: Callable[[], Attempt | None],
+        good: Callable[[Any], bool],
+    ) -> tuple[Any, BaseException | None, bool]:
+        """Run both in threads of our own, so that the loser can be left behind: its socket notices within 50 ms."""
+        lanes = Lanes(self._threads, lambda attempt: drive(run(attempt)), good)  # type: ignore[arg-type]
+        if not lanes.start(FIRST, first):
+            return await run(first), None, False
+        try:
+            if not lanes.first_ended.wait(delay):
+                second = hedge()
+                if second is not None and not lanes.start(HEDGE, second):
+                    second.end(self.now(), Saturated("no thread for a hedge", upstream=second.call.upstream))
+            lanes.decided.wait()
+        finally:
+            lanes.leave()  # decided, or interrupted: whoever still runs is not waited for
+        return *lanes.race.outcome, lanes.race.winner == HEDGE
 
     async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
         """Block for so long."""

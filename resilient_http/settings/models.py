@@ -18,7 +18,7 @@ from resilient_http.errors import SettingsError
 from resilient_http.settings.circuit import CircuitSettings
 from resilient_http.settings.limits import ConcurrencySettings
 from resilient_http.settings.network import DeadlineHeader, PoolSettings, TimeoutSettings, TlsSettings
-from resilient_http.settings.retry import RetrySettings
+from resilient_http.settings.retry import HedgeSettings, RetrySettings
 from resilient_http.settings.spelling import lower_keys, respell
 from resilient_http.settings.validation import Model, check_name, mistake_at, not_bool, settings_error, split_url
 from resilient_http.settings.values import HeaderName, Seconds
@@ -72,6 +72,7 @@ class UpstreamSettings(Model):
         timeout: See TimeoutSettings.
         pool: See PoolSettings.
         retry: See RetrySettings; None for no repeats.
+        hedge: See HedgeSettings; None for no hedges.
         circuit: See CircuitSettings; None for no circuits.
         concurrency: See ConcurrencySettings; None for no limit but the pool's.
         balance: How an endpoint is chosen: "p2c".
@@ -94,6 +95,7 @@ class UpstreamSettings(Model):
     timeout: TimeoutSettings = TimeoutSettings()
     pool: PoolSettings = PoolSettings()
     retry: RetrySettings | None = RetrySettings()
+    hedge: HedgeSettings | None = None
     circuit: CircuitSettings | None = CircuitSettings()
     concurrency: ConcurrencySettings | None = ConcurrencySettings()
     balance: Literal["p2c"] = "p2c"
@@ -130,6 +132,12 @@ class UpstreamSettings(Model):
         socks = self.proxy is not None and self.proxy.get_secret_value().startswith("socks")
         if socks and find_spec("socksio") is None:
             raise mistake_at("proxy", message='a SOCKS proxy needs socksio: pip install "httpx[socks]"')
+        return self
+
+    @model_validator(mode="after")
+    def _hedges_are_attempts(self) -> Self:
+        if self.hedge is not None and (self.retry is None or self.retry.max_attempts == 1):
+            raise mistake_at("hedge", message="a hedge is an attempt, and retry allows only one")
         return self
 
     @field_validator("endpoints")

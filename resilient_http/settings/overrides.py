@@ -17,7 +17,7 @@ from resilient_http.settings.models import UpstreamSettings, as_raw, merge
 from resilient_http.settings.validation import nearest, settings_error
 
 EXTENSION = "resilient_http"
-OVERRIDABLE = ("retry", "idempotency_key")
+OVERRIDABLE = ("retry", "hedge", "idempotency_key")
 SHARED = {"retry": ("budget",)}
 
 
@@ -31,7 +31,10 @@ UNSET = Unset.UNSET
 
 
 def call_options(
-    *, retry: Mapping[str, Any] | Unset | None = UNSET, idempotency_key: Literal["auto"] | Unset | None = UNSET
+    *,
+    retry: Mapping[str, Any] | Unset | None = UNSET,
+    hedge: Mapping[str, Any] | Unset | None = UNSET,
+    idempotency_key: Literal["auto"] | Unset | None = UNSET,
 ) -> dict[str, Any]:
     """Settings of one call, over those of its upstream: `client.get(url, extensions=call_options(retry=None))`.
 
@@ -39,13 +42,14 @@ def call_options(
 
     Args:
         retry: Keys of `retry`, or None for no repeats. Not `budget`, which all calls of the upstream share.
+        hedge: Keys of `hedge`, or None for no hedge.
         idempotency_key: "auto" for an Idempotency-Key of the call's own, so that it may be repeated; None for none. A
             key that you have goes into `headers=`.
 
     Returns:
         A mapping for `extensions=`.
     """
-    given = {"retry": retry, "idempotency_key": idempotency_key}
+    given = {"retry": retry, "hedge": hedge, "idempotency_key": idempotency_key}
     return {EXTENSION: {name: value for name, value in given.items() if value is not UNSET}}
 
 

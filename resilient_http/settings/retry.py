@@ -73,6 +73,29 @@ class BudgetSettings(Model):
     floor: Rate = 0.3
 
 
+class HedgeSettings(Model):
+    """A second attempt beside a first one that takes unusually long; only of what may be sent twice.
+
+    Attributes:
+        delay: Seconds after which it is sent, or a quantile of the upstream's own latency, as "p95", which rules once
+            100 attempts are known.
+        observe: Send none, and tell what would have been sent.
+    """
+
+    delay: Seconds | Annotated[str, Field(pattern=r"^p[1-9]\d?(\.\d{1,3})?$")] = "p95"
+    observe: bool = False
+
+    @property
+    def seconds(self) -> float | None:
+        """The delay, or None when it is a quantile."""
+        return None if isinstance(self.delay, str) else self.delay
+
+    @property
+    def quantile(self) -> float:
+        """The quantile, 0 to 1; meaningless when the delay is fixed."""
+        return float(self.delay[1:]) / 100 if isinstance(self.delay, str) else 1.0
+
+
 class RetrySettings(Model):
     """What is repeated, and how often.
 

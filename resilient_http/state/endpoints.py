@@ -195,13 +195,20 @@ class Endpoints:
         self._even = len({member.weight for member in members}) == 1
 
     def choose(
-        self, now: float, rng: random.Random, tried: Collection[Endpoint] = ()
+        self, now: float, rng: random.Random, tried: Collection[Endpoint] = (), *, probes: bool = True
     ) -> tuple[Endpoint, Permit | None] | None:
-        """Take an endpoint and its permit, or None when all are refused. Give it back with Endpoint.settle()."""
+        """Take an endpoint and its permit, or None when all are refused. Give it back with Endpoint.settle().
+
+        Args:
+            now: Monotonic seconds.
+            rng: Draws.
+            tried: Those that this call has been sent to.
+            probes: Whether the attempt may be the probe of a circuit.
+        """
         if self._only is not None:
-            return _take(self._only, now)
+            return _take(self._only, now, probes=probes)
         if not tried and self._primaries:
-            taken = _take(_less_loaded(self._primaries, now, rng, even=self._even), now)
+            taken = _take(_less_loaded(self._primaries, now, rng, even=self._even), now, probes=probes)
             if taken is not None:
                 return taken
         groups: tuple[Sequence[Endpoint], ...] = (self._primaries, self._backups)
@@ -209,7 +216,7 @@ class Endpoints:
             fresh = [[member for member in group if member not in tried] for group in groups]
             groups = (*fresh, *([member for member in group if member in tried] for group in groups))
         for group in groups:
-            chosen = self._choose_among(group, now, rng)
+            chosen = self._choose_among(group, now, rng, probes=probes)
             if chosen is not None:
                 return chosen
         return None
@@ -231,20 +238,22 @@ class Endpoints:
         return min(known, default=0.0)
 
     def _choose_among(
-        self, candidates: Sequence[Endpoint], now: float, rng: random.Random
+        self, candidates: Sequence[Endpoint], now: float, rng: random.Random, *, probes: bool
     ) -> tuple[Endpoint, Permit | None] | None:
         while candidates:
             best = _less_loaded(candidates, now, rng, even=self._even)
-            taken = _take(best, now)
+            taken = _take(best, now, probes=probes)
             if taken is not None:
                 return taken
             candidates = [member for member in candidates if member is not best]
         return None
 
 
-def _take(member: Endpoint, now: float) -> tuple[Endpoint, Permit | None] | None:
+def _take(member: Endpoint, now: float, *, probes: bool) -> tuple[Endpoint, Permit | None] | None:
     permit = None
     if member.circuit is not None:
+        if not probes and not member.circuit.closed:
+            return None
         permit = member.circuit.acquire(now)
         if permit is None:
             return None

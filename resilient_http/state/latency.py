@@ -43,6 +43,11 @@ class Latency:
                 self._counts = [count >> 1 for count in self._counts]
                 self._total = sum(self._counts)
 
+    @property
+    def known(self) -> int:
+        """How many durations it goes by."""
+        return self._total
+
     def quantile(self, share: float) -> float | None:
         """The duration that `share` (0 to 1) of the attempts do not exceed, or None while fewer than 16 are known."""
         known = self._quantiles.get(share)

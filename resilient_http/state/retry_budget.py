@@ -43,11 +43,16 @@ class RetryBudget:
             self._this += self._ratio
             self._tokens = min(self._capacity(), self._tokens + self._ratio)
 
-    def withdraw(self, now: float) -> bool:
-        """Whether one repeat is allowed now; takes its token when it is."""
+    def withdraw(self, now: float, *, keep: float = 0.0) -> bool:
+        """Whether one repeat is allowed now; takes its token when it is.
+
+        Args:
+            now: Monotonic seconds.
+            keep: Share of what the bucket can hold, 0 to 1, that must be left in it.
+        """
         with self._lock:
             self._drip(now)
-            if self._tokens < 1:
+            if self._tokens < 1 + keep * self._capacity():
                 return False
             self._tokens -= 1
             return True

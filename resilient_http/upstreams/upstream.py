@@ -17,6 +17,7 @@ from resilient_http.settings.overrides import frozen, overridden
 from resilient_http.state.circuit import Circuit, CircuitRules
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint, Endpoints, Link
+from resilient_http.state.latency import Latency
 from resilient_http.state.retry_budget import RetryBudget
 from resilient_http.state.tally import Tally
 
@@ -82,7 +83,8 @@ class Upstream:
         self.budget: RetryBudget | None = None
         if settings.retry is not None and settings.retry.budget is not None:
             self.budget = RetryBudget(settings.retry.budget.ratio, settings.retry.budget.floor)
-        self.repeats = Tally()
+        self.repeats, self.hedges = Tally(), Tally()
+        self.latency = Latency()  # of all endpoints together, where hedges go by it
         self.limit = self._limit()
         # A Location that names one of these is the upstream itself.
         self.origins = frozenset(member.url for member in self.endpoints.members) | (
@@ -124,6 +126,7 @@ class Upstream:
             },
             "retry_budget": None if self.budget is None else {"tokens": round(self.budget.tokens(now), 3)},
             "retries": self.repeats.as_dict(),
+            "hedges": self.hedges.as_dict(),
         }
 
     def _endpoint(self, scheme: str, host: str, port: int, settings: EndpointSettings | None) -> Endpoint:

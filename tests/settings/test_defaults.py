@@ -31,6 +31,7 @@ def test_the_defaults_of_an_upstream_are_those_of_the_design():
             "budget": {"ratio": 0.2, "floor": 0.3},
             "observe": False,
         },
+        "hedge": None,
         "circuit": {
             "failure_rate": 0.5,
             "min_calls": 20,
