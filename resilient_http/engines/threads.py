@@ -27,23 +27,13 @@ class Threads:
         if self._pid != os.getpid():
             self._begin()  # a forked child has none of its parent's threads
         with self._changed:
-            if self._idle:
-                self._idle -= 1
-                self._queue.append(work)
-                self._changed.notify()
-                return True
-            if self._running >= self._limit:
+            spawn = self._running - self._busy <= len(self._queue)  # no thread is waiting that is not meant for another
+            if spawn and self._running >= self._limit:
                 return False
-            self._running += 1
-        try:
-            threading.Thread(
-                target=self._live, args=(work,), name=f"resilient-http-lane-{next(self._numbers)}", daemon=True
-            ).start()
-        except RuntimeError:  # no thread to be had
-            with self._changed:
-                self._running -= 1
-            return False
-        return True
+            self._queue.append(work)
+            self._running += spawn
+            self._changed.notify()
+        return not spawn or self._spawn(work)
 
     def _begin(self) -> None:
         self._pid = os.getpid()
@@ -51,16 +41,32 @@ class Threads:
         self._queue: deque[Callable[[], object]] = deque()
         self._changed = threading.Condition()
         self._running = 0
-        self._idle = 0  # threads that wait, less those that have been given something
+        self._busy = 0
 
-    def _live(self, work: Callable[[], object] | None) -> None:
-        while work is not None:
-            work()
-            work = None  # what it holds on to is not kept while this thread waits
+    def _spawn(self, work: Callable[[], object]) -> bool:
+        try:
+            threading.Thread(target=self._live, name=f"resilient-http-lane-{next(self._numbers)}", daemon=True).start()
+        except RuntimeError:  # no thread to be had
             with self._changed:
-                self._idle += 1
-                if not self._changed.wait_for(lambda: self._queue, IDLE):
-                    self._idle -= 1
-                    self._running -= 1
-                    return
-                work = self._queue.popleft()
+                self._running -= 1
+                taken = work not in self._queue
+                if not taken:
+                    self._queue.remove(work)
+            return taken
+        return True
+
+    def _live(self) -> None:
+        while self._do_next():
+            with self._changed:
+                self._busy -= 1
+
+    def _do_next(self) -> bool:
+        # A frame of its own: what the work holds on to is not kept while the thread waits for more.
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._queue, IDLE):
+                self._running -= 1
+                return False
+            work = self._queue.popleft()
+            self._busy += 1
+        work()
+        return True

@@ -24,7 +24,7 @@ from resilient_http.events import HedgeFinished, HedgeSent, HedgeSuppressed, Hub
 from resilient_http.policies import AttemptProceed
 from resilient_http.semantics import RETRYABLE_STATUSES
 from resilient_http.state.latency import Latency
-from resilient_http.state.outcome import Outcome
+from resilient_http.state.outcome import Outcome, judge_status
 from resilient_http.state.retry_budget import RetryBudget
 from resilient_http.state.tally import Tally
 
@@ -148,7 +148,10 @@ class HedgePolicy:
             self._hub.emit(HedgeFinished(call.upstream, hedge.number, won))
 
     def _learn(self, attempt: Attempt, now: float) -> None:
-        if attempt.endpoint is not None and (attempt.lost or attempt.entry.outcome == Outcome.SUCCESS):
+        answered = attempt.fault is None and attempt.status is not None
+        if attempt.endpoint is not None and (
+            attempt.lost or (answered and judge_status(attempt.status or 0) is Outcome.SUCCESS)
+        ):
             self._latency.record(now - attempt.started)
 
     def _refund(self, hedge: Attempt, now: float) -> None:
