@@ -128,3 +128,24 @@ def test_the_same_seed_is_the_same_run_to_the_last_digit():
 
 def test_another_seed_is_another_run():
     assert len({fingerprint(seed) for seed in range(5)}) == 5
+
+
+@pytest.mark.parametrize("quiet", [0.0, 3600.0])
+@pytest.mark.parametrize("hedge", [None, {"delay": 0.01}])
+def test_repeats_and_hedges_of_an_upstream_that_fails_keep_to_their_budget(quiet, hedge):
+    world = World(by_host(n1=503, n2=503, n3=503), endpoints=THREE, circuit=None, hedge=hedge)
+    world.make()
+    made = [world.spawn(at=quiet + 5 + number / 100) for number in range(1000)]
+    world.port.run()
+
+    assert 1.1 < requests_per_call(made) <= 1.25
+    told = world.upstream.status(world.port.now())
+    assert told["retries"]["suppressed: budget"] > 500
+    assert any("the retry budget is used up" in str(one.journal) for one in made)
+
+
+def test_at_a_call_in_five_seconds_a_repeat_is_still_allowed():
+    world = World(by_host(n1=503, n2=503, n3=503), endpoints=THREE, circuit=None)
+    made = [world.spawn(at=number * 5.0) for number in range(100)]
+    world.port.run()
+    assert all(one.journal.sent >= 2 for one in made)
