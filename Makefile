@@ -6,6 +6,8 @@ PYTHON ?= $(shell for name in python3.11 python3; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$name; exit; }; done; \
 	echo python3.11)
 VENV ?= .venv
+# Most tests wait, so a few processes more than cores; PYTEST_WORKERS=0 runs them in one, for a debugger.
+PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -29,7 +31,7 @@ install: $(READY)  ## Create the virtual environment
 
 .PHONY: test
 test: $(READY)  ## Run the tests (PYTEST_ARGS="-k circuit -x" to choose)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: $(READY)  ## Run the tests and show which branches they miss
@@ -46,6 +48,11 @@ serve: $(READY)  ## Start the demo's services and leave them running
 .PHONY: bench
 bench: $(READY)  ## Measure what a call costs
 	@for script in benchmarks/*.py; do echo "==> $$script"; $(BIN)/python $$script || exit 1; done
+
+.PHONY: pictures
+pictures: $(READY)  ## Draw the pictures of the docs anew, with the simulation
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[docs]' -c constraints.txt
+	@$(BIN)/python docs/pictures/draw.py
 
 .PHONY: check
 check: $(READY)  ## Lint, format, types, import direction
