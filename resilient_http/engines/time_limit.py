@@ -32,7 +32,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, T], late: Callable[[]
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            result = await _Begun(work, waiting)
+            result = await Begun(work, waiting)
     except TimeoutError as exc:
         if limit.expired():
             raise late() from exc
@@ -55,7 +55,7 @@ async def _within_on_trio(seconds: float, work: Coroutine[Any, Any, T], late: Ca
     raise late()
 
 
-class _Begun:
+class Begun:
     """A coroutine that has taken its first step, and now waits for something."""
 
     __slots__ = ("_waiting", "_work")

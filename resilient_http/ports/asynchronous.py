@@ -20,11 +20,12 @@ from resilient_http.engines.loop import has_ended, running_loop, waker
 from resilient_http.engines.pool import EnginePool, is_instrumented, reclaim
 from resilient_http.engines.time_limit import unless_cancelled, within
 from resilient_http.events import Hub, PoolRenewed
+from resilient_http.ports.async_race import AsyncRace
 from resilient_http.ports.loops import close_with_loop
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
-from resilient_http.state.race import FIRST, HEDGE, Race
+from resilient_http.state.race import HEDGE
 
 T = TypeVar("T")
 
@@ -70,38 +71,12 @@ class AsyncPort:
         hedge: Callable[[], Attempt | None],
         good: Callable[[Any], bool],
     ) -> tuple[Any, BaseException | None, bool]:
-        """Run both as tasks; the loser is cancelled."""
-        race, first_ended, decided, entrants = Race(good), anyio.Event(), anyio.Event(), [first]
-
-        async def lane(number: int, attempt: Attempt) -> None:
-            response: Any = None
-            error: Exception | None = None
-            try:
-                response = await run(attempt)
-            except Exception as exc:  # noqa: BLE001 - raised again where the call waits
-                error = exc
-            race.finish(number, response, error)
-            if number == FIRST:
-                first_ended.set()
-            if race.winner is not None:
-                decided.set()
-
-        async with anyio.create_task_group() as lanes:
-            lanes.start_soon(lane, FIRST, first)
-            with anyio.move_on_after(delay):
-                await first_ended.wait()
-            second = None if race.winner is not None else hedge()
-            if second is not None:
-                race.join()
-                entrants.append(second)
-                lanes.start_soon(lane, HEDGE, second)
-            await decided.wait()
-            for number, attempt in enumerate(entrants):
-                attempt.lost = number != race.winner and not race.ended(number)
-            lanes.cancel_scope.cancel()
-        if race.spare is not None:
-            await self.set_aside(race.spare, 0.0)
-        return *race.outcome, race.winner == HEDGE
+        """Run both in this loop; the loser is cancelled."""
+        race = AsyncRace(run, first, delay, hedge, good)
+        await race.decide()
+        if race.state.spare is not None:
+            await self.set_aside(race.state.spare, 0.0)
+        return *race.state.outcome, race.state.winner == HEDGE
 
     async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
         """Let other tasks run for so long. Who awaits the call sees to its cancellation."""
