@@ -275,6 +275,8 @@ class Attempt:
     def cancelled(self) -> Cancelled:
         """The error for an attempt that nobody waits for."""
         if self.call.gone:
+            self.entry.sent = self.sent  # it has not come to its end yet, and the error tells how far it has come
+            self.entry.duration = self.call.port.now() - self.started
             return self.call.cancelled()
         return Cancelled(f"{self.call.upstream}: attempt {self.number} lost its race", upstream=self.call.upstream)
 

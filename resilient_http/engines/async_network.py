@@ -73,6 +73,9 @@ class AsyncStream:
             # Another request's write may carry what this one has queued.
             self.watch.sending(timeout)
         if not buffer:
+            allowed = clamp(timeout, time.monotonic())
+            if allowed is not None and allowed <= 0:
+                raise self._core.WriteTimeout("the deadline has passed")  # a body that never gets anywhere ends too
             return
         if self.watch.begins(timeout) and self.watch.stale(time.monotonic()):
             fresh = await self._reopen(connect_allowance(timeout))

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from resilient_http.engines.async_network import abandon
 from resilient_http.engines.time_limit import unless_cancelled, within
 from resilient_http.errors import Cancelled
 from resilient_http.state.outcome import Fault
@@ -39,6 +41,9 @@ class _Body:
     def _now(self) -> float:
         return self._attempt.call.port.now()
 
+    def _in_time(self) -> None:
+        in_time(self._attempt, self._backend)
+
     def _complete(self) -> None:
         self._attempt.end(self._now())
 
@@ -65,7 +70,9 @@ class _Body:
 class _SyncBody(_Body):
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._stream
+            for chunk in self._stream:
+                self._in_time()
+                yield chunk
         except Exception as exc:
             error = self._broken(exc)
             if error is exc:
@@ -85,8 +92,11 @@ class _AsyncBody(_Body):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             free = self._reclaim is not None and self._attempt.call.cancellation is None
-            async for chunk in self._stream if free else self._guarded():
-                yield chunk
+            chunks = aiter(self._stream) if free else self._guarded()
+            with abandoned_unless_exhausted(chunks):
+                async for chunk in chunks:
+                    self._in_time()
+                    yield chunk
             await self._stream.aclose()  # before the permit goes back: who gets it finds the connection free
         except Exception as exc:
             error = self._broken(exc)
@@ -118,8 +128,7 @@ class _AsyncBody(_Body):
             yield more
 
     def _late(self) -> Exception:
-        late: Exception = self._backend.module.ReadTimeout("the deadline has passed")
-        return late
+        return late(self._backend)
 
     async def aclose(self) -> None:
         try:
@@ -131,6 +140,8 @@ class _AsyncBody(_Body):
             self._closed()
 
     def _cut(self) -> None:
+        # Closed first, so that httpcore does not close it once more when its place in the pool is gone.
+        abandon(self._stream)
         if self._reclaim is not None:
             self._reclaim()
 
@@ -145,6 +156,29 @@ def sync_body(module: Any) -> Any:
 def async_body(module: Any) -> Any:
     """The class of async bodies for one backend."""
     return type("AsyncBody", (_AsyncBody, module.AsyncByteStream), {})
+
+
+@contextmanager
+def abandoned_unless_exhausted(chunks: Any) -> Iterator[None]:
+    """Close an asynchronous iterator that is left half way; else that would be left to the garbage collector."""
+    try:
+        yield
+    except BaseException:
+        if hasattr(chunks, "aclose"):
+            abandon(chunks)
+        raise
+
+
+def in_time(attempt: Attempt, backend: Backend) -> None:
+    """Raise when the attempt's time is up: what has been read at once may be a flood of little chunks."""
+    if attempt.call.port.now() > attempt.expires:
+        raise late(backend)
+
+
+def late(backend: Backend) -> Exception:
+    """What a read raises when its time is up."""
+    error: Exception = backend.module.ReadTimeout("the deadline has passed")
+    return error
 
 
 def in_memory(response: Any, backend: Backend) -> bool:

@@ -115,6 +115,7 @@ class SyncStream:
             # Another request's write may carry what this one has queued.
             self.watch.sending(timeout)
         if not buffer:
+            Patience(timeout, self._core.WriteTimeout).left()  # a body that never gets anywhere ends too
             return
         if self.watch.begins(timeout) and self.watch.stale(time.monotonic()):
             fresh = self._reopen(connect_allowance(timeout))

@@ -14,7 +14,7 @@ import anyio
 
 from resilient_http.call import Admission, Attempt, Call
 from resilient_http.engines.backend import Backend
-from resilient_http.engines.body import KEPT, async_body, in_memory, readable
+from resilient_http.engines.body import KEPT, abandoned_unless_exhausted, async_body, in_memory, in_time, late, readable
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.loop import has_ended, running_loop, waker
 from resilient_http.engines.pool import EnginePool, is_instrumented, reclaim
@@ -131,7 +131,7 @@ class AsyncPort:
             own = None if self._engine is not None else partial(reclaim, engine, request)
             response.stream = self._body(response.stream, attempt, self._backend, own)
         else:
-            response.stream = self._backend.module.ByteStream(await _read(response.stream))
+            response.stream = self._backend.module.ByteStream(await self._read(response.stream, attempt))
         return response
 
     async def _exchange_watched(self, engines: EnginePool, endpoint: Endpoint, request: Any, attempt: Attempt) -> Any:
@@ -155,6 +155,17 @@ class AsyncPort:
             reclaim(engine, request)
             raise
 
+    async def _read(self, stream: Any, attempt: Attempt) -> bytes:
+        content, chunks = [], aiter(stream)
+        try:
+            with abandoned_unless_exhausted(chunks):
+                async for chunk in chunks:
+                    in_time(attempt, self._backend)
+                    content.append(chunk)
+        finally:
+            await stream.aclose()
+        return b"".join(content)
+
     def _cut_off(self, engine: Any, request: Any, attempt: Attempt) -> Coroutine[Any, Any, Any]:
         """Through what waits where we cannot clamp it: cancelled from outside when time is up."""
         left = attempt.expires - self.now()
@@ -162,8 +173,7 @@ class AsyncPort:
         return work if left == math.inf else within(left, work, self._late)
 
     def _late(self) -> Exception:
-        late: Exception = self._backend.module.ReadTimeout("no answer before the time was up")
-        return late
+        return late(self._backend)
 
     def guarded(self, call: Call, work: Coroutine[Any, Any, T], *, foreign: bool = False) -> Coroutine[Any, Any, T]:
         """`work` for a call, cut when its inbound caller goes away.
@@ -221,10 +231,3 @@ class AsyncPort:
     async def _close(self, engines: list[Any]) -> None:
         for engine in engines:
             await engine.aclose()
-
-
-async def _read(stream: Any) -> bytes:
-    try:
-        return b"".join([chunk async for chunk in stream])
-    finally:
-        await stream.aclose()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from resilient_http.call import Admission, Attempt, Call
 from resilient_http.engines.backend import Backend
-from resilient_http.engines.body import KEPT, in_memory, readable, sync_body
+from resilient_http.engines.body import KEPT, in_memory, in_time, readable, sync_body
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.pool import EnginePool, is_instrumented
 from resilient_http.engines.threads import Threads
@@ -128,7 +128,7 @@ class SyncPort:
                 attempt.streaming, attempt.expires = True, attempt.call.expires
                 response.stream = self._body(response.stream, attempt, self._backend)
             else:
-                response.stream = self._backend.module.ByteStream(_read(response.stream))
+                response.stream = self._backend.module.ByteStream(self._read(response.stream, attempt))
         except BaseException as exc:
             failed(attempt, exc, self._backend, watched=watched)
             raise
@@ -137,6 +137,16 @@ class SyncPort:
     def readable(self, call: Call, reply: Any) -> Any:
         """A response like this one, with its body when that is here."""
         return readable(reply, call.request, self._backend)
+
+    def _read(self, stream: Any, attempt: Attempt) -> bytes:
+        chunks = []
+        try:
+            for chunk in stream:
+                in_time(attempt, self._backend)
+                chunks.append(chunk)
+        finally:
+            stream.close()
+        return b"".join(chunks)
 
     async def set_aside(self, reply: Any, within: float) -> bool:
         """Read the rest of a streamed response, if it is small and comes in time, and give its connection back."""
@@ -192,10 +202,3 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
         "port, as in `await call.port.sleep(1)`"
     )
     raise ForeignAwait(message)
-
-
-def _read(stream: Any) -> bytes:
-    try:
-        return b"".join(stream)
-    finally:
-        stream.close()

@@ -9,8 +9,9 @@ import pytest
 
 from resilient_http import deadline
 from resilient_http.events import PoolRenewed
+from tests.live.callers import Caller
 from tests.live.hardships import HARDSHIPS, endless_auth
-from tests.live.servers import answer, drip_body
+from tests.live.servers import answer, drip_body, raw
 from tests.live.test_cancellation import open_sockets
 
 BUDGET, LATE = 0.3, 0.25
@@ -68,6 +69,43 @@ def test_a_wait_for_a_connection_ends_at_the_deadline(caller, fault_server, stre
     assert text == "free"
     assert len(server.requests) == 2
     assert not error.journal.attempts[0].sent
+
+
+# httpx leaves its own inner generators to the garbage collector then; trio warns of that.
+@pytest.mark.filterwarnings("ignore:.*__aiter__:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("stream", [False, True], ids=["get", "stream"])
+def test_a_flood_of_little_chunks_ends_at_the_deadline(caller, fault_server, stream):
+    flood = b"1\r\nx\r\n" * 500_000
+    server = fault_server(raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + flood))
+
+    async def body(client):
+        started = time.monotonic()
+        with deadline(BUDGET), pytest.raises(caller.errors.DeadlineExceeded):
+            await (client.stream("GET", "http://payments/") if stream else client.get("http://payments/"))
+        return time.monotonic() - started
+
+    took = caller.run(caller.resilience({"upstreams": {"payments": {"endpoints": [server.url]}}}), body)
+
+    assert BUDGET - 0.05 <= took < BUDGET + LATE
+
+
+def test_an_upload_that_never_gets_anywhere_ends_at_the_deadline(backend, fault_server):
+    server, caller = fault_server(answer()), Caller("sync", backend)
+
+    def nothing():
+        while True:
+            time.sleep(0.01)
+            yield b""
+
+    async def body(client):
+        started = time.monotonic()
+        with deadline(BUDGET), pytest.raises(caller.errors.DeadlineExceeded):
+            await client.post("http://payments/", content=nothing())
+        return time.monotonic() - started
+
+    took = caller.run(caller.resilience({"upstreams": {"payments": {"endpoints": [server.url]}}}), body)
+
+    assert BUDGET - 0.05 <= took < BUDGET + LATE
 
 
 def test_a_body_that_is_read_long_after_the_call_returned_ends_at_the_deadline(caller, fault_server):
