@@ -252,7 +252,8 @@ class Attempt:
         self.entry = call.entry = call.journal.open_entry(now - call.started)
         self.entry.hedge = hedge
         call.made += 1
-        self._at_end: list[Callable[[Attempt, float], object]] | None = []
+        self._at_end: list[Callable[[Attempt, float], object]] = []
+        self._unended = [True]  # popped by whoever ends it: one step, so that two threads cannot both
 
     @property
     def number(self) -> int:
@@ -282,8 +283,13 @@ class Attempt:
 
     def at_end(self, settle: Callable[[Attempt, float], object]) -> None:
         """Have `settle(attempt, now)` called once when the attempt has ended, body included; the oldest first."""
-        if self._at_end is not None:
+        if self._unended:
             self._at_end.append(settle)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, body included."""
+        return not self._unended
 
     def answer(self, status: int) -> None:
         """The headers of the response have come."""
@@ -292,9 +298,11 @@ class Attempt:
 
     def end(self, now: float, error: BaseException | None = None) -> None:
         """The attempt is over. Further calls change nothing."""
-        settlers, self._at_end = self._at_end, None
-        if settlers is None:
+        try:
+            self._unended.pop()
+        except IndexError:
             return
+        settlers, self._at_end = self._at_end, []
         entry = self.entry
         entry.duration = now - self.started
         entry.sent = self.sent

@@ -116,6 +116,14 @@ class Stalled(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StreamReclaimed(Event):
+    """Nobody ended a streamed response, so its permit and its connection were taken back, because of `why`."""
+
+    endpoint: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class PoolRenewed(Event):
     """The connection pool to an endpoint held `lost` connections that no request owned; another took its place."""
 

@@ -19,6 +19,7 @@ from resilient_http.state.outcome import Fault
 if TYPE_CHECKING:
     from resilient_http.call import Attempt
     from resilient_http.engines.backend import Backend
+    from resilient_http.engines.reaper import OpenStream
 
 KEPT = 65536  # bytes of a streamed response that are kept while the call is repeated
 
@@ -27,12 +28,22 @@ class _Body:
     """What sync and async bodies do alike."""
 
     def __init__(
-        self, stream: Any, attempt: Attempt, backend: Backend, reclaim: Callable[[], object] | None = None
+        self,
+        stream: Any,
+        attempt: Attempt,
+        backend: Backend,
+        held: OpenStream,
+        reclaim: Callable[[], object] | None = None,
     ) -> None:
         self._stream = stream
         self._attempt = attempt
         self._backend = backend
+        self._held = held
         self._reclaim = reclaim  # when the engine is ours and async: takes back what a cut request leaves in its pool
+
+    def __del__(self) -> None:
+        # Nobody can close it any more. A collection may run under any lock: see reaper.py.
+        self._held.collected()
 
     def expire(self, at: float) -> None:
         """Bound what is still to be read by an instant, monotonic seconds."""
@@ -57,8 +68,9 @@ class _Body:
         """What the user is told: the failure itself, or that the call's deadline has passed."""
         attempt, now = self._attempt, self._now()
         call = attempt.call
-        attempt.fault = self._backend.fault_of(error)
-        attempt.end(now, error)
+        if not attempt.ended:  # else it was taken back at its deadline
+            attempt.fault = self._backend.fault_of(error)
+            attempt.end(now, error)
         if attempt.fault is Fault.TIMEOUT and call.overdue(now):
             return self._backend.dress(call.exceeded())
         if isinstance(error, Cancelled):
@@ -104,7 +116,9 @@ class _AsyncBody(_Body):
                 raise
             raise error from exc
         except BaseException:
+            # Cancelled, or left where it stood: nobody can read on.
             self._cut()
+            self._closed()
             raise
         self._complete()
 

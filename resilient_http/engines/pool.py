@@ -128,6 +128,15 @@ def reclaim(engine: Any, request: Any = None) -> int:
     return len(lost)
 
 
+def take_back(engine: Any, request: Any, stream: Any) -> None:
+    """reclaim() for a response whose body is streamed; `stream`, as httpx gave it, holds nothing from then on."""
+    reclaim(engine, request)
+    core = getattr(stream, "_httpcore_stream", None)
+    if core is not None:
+        # Else it would give back once more what is no longer there, when it is closed or its generator is finalized.
+        core._closed = True  # noqa: SLF001 - see _core_pool
+
+
 def is_instrumented(module: Any) -> bool:
     """Whether OpenTelemetry's instrumentation has wrapped httpx's transports."""
     return hasattr(module.HTTPTransport.handle_request, "__wrapped__")

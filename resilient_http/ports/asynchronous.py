@@ -17,9 +17,10 @@ from resilient_http.engines.backend import Backend
 from resilient_http.engines.body import KEPT, abandoned_unless_exhausted, async_body, in_memory, in_time, late, readable
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.loop import has_ended, running_loop, waker
-from resilient_http.engines.pool import EnginePool, is_instrumented, reclaim
+from resilient_http.engines.pool import EnginePool, is_instrumented, reclaim, take_back
+from resilient_http.engines.reaper import OpenStream
 from resilient_http.engines.time_limit import unless_cancelled, within
-from resilient_http.events import Hub, PoolRenewed
+from resilient_http.events import Hub, PoolRenewed, StreamReclaimed
 from resilient_http.ports.async_race import AsyncRace
 from resilient_http.ports.loops import close_with_loop
 from resilient_http.scope import Cancellation
@@ -128,8 +129,9 @@ class AsyncPort:
             pass  # as a mock's is: there is nothing to read, and nothing to hold a permit for
         elif attempt.call.streamed:
             attempt.streaming, attempt.expires = True, attempt.call.expires
-            own = None if self._engine is not None else partial(reclaim, engine, request)
-            response.stream = self._body(response.stream, attempt, self._backend, own)
+            own = None if self._engine is not None else partial(take_back, engine, request, response.stream)
+            held = OpenStream(attempt, own or _nothing, waker, self._tell_reclaimed)
+            response.stream = self._body(response.stream, attempt, self._backend, held, own)
         else:
             response.stream = self._backend.module.ByteStream(await self._read(response.stream, attempt))
         return response
@@ -219,6 +221,10 @@ class AsyncPort:
         module = self._backend.module
         return is_instrumented(module) and (self._engine is None or isinstance(self._engine, module.AsyncHTTPTransport))
 
+    def _tell_reclaimed(self, attempt: Attempt, why: str) -> None:
+        if self._hub.listeners:
+            self._hub.emit(StreamReclaimed(attempt.call.upstream, attempt.chosen.url, why))
+
     def retire(self, endpoint: Endpoint) -> None:
         """Have the connections of an endpoint that is gone closed with the next call of each loop."""
         for pool in list(self._pools.values()):
@@ -231,3 +237,7 @@ class AsyncPort:
     async def _close(self, engines: list[Any]) -> None:
         for engine in engines:
             await engine.aclose()
+
+
+def _nothing() -> None:
+    """The connections of a transport of the user's are its own; it may have its reasons."""

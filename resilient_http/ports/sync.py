@@ -14,9 +14,10 @@ from resilient_http.engines.backend import Backend
 from resilient_http.engines.body import KEPT, in_memory, in_time, readable, sync_body
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.pool import EnginePool, is_instrumented
+from resilient_http.engines.reaper import OpenStream
 from resilient_http.engines.threads import Threads
 from resilient_http.errors import ForeignAwait, Saturated
-from resilient_http.events import Hub, PoolRenewed
+from resilient_http.events import Hub, PoolRenewed, StreamReclaimed
 from resilient_http.ports.lanes import Lanes
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import ConcurrencyLimit
@@ -126,7 +127,8 @@ class SyncPort:
                 pass  # as a mock's is: there is nothing to read, and nothing to hold a permit for
             elif attempt.call.streamed:
                 attempt.streaming, attempt.expires = True, attempt.call.expires
-                response.stream = self._body(response.stream, attempt, self._backend)
+                held = OpenStream(attempt, response.stream.close, None, self._tell_reclaimed)
+                response.stream = self._body(response.stream, attempt, self._backend, held)
             else:
                 response.stream = self._backend.module.ByteStream(self._read(response.stream, attempt))
         except BaseException as exc:
@@ -171,6 +173,10 @@ class SyncPort:
         """Whether OpenTelemetry's instrumentation sees our engine."""
         module = self._backend.module
         return is_instrumented(module) and (self._engine is None or isinstance(self._engine, module.HTTPTransport))
+
+    def _tell_reclaimed(self, attempt: Attempt, why: str) -> None:
+        if self._hub.listeners:
+            self._hub.emit(StreamReclaimed(attempt.call.upstream, attempt.chosen.url, why))
 
     def retire(self, endpoint: Endpoint) -> None:
         """Have the connections of an endpoint that is gone closed with the next call."""
