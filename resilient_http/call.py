@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from resilient_http.errors import Cancelled, DeadlineExceeded, Refused
 from resilient_http.journal import Entry, Journal, describe
-from resilient_http.state.concurrency import ConcurrencyLimit
+from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
 from resilient_http.state.outcome import Fault, Outcome
 
 if TYPE_CHECKING:
@@ -77,7 +77,11 @@ class Port(Protocol):
         """Wait, or until the cancellation is requested."""
 
     async def acquire(
-        self, limit: ConcurrencyLimit, wait: float, cancellation: Cancellation | None = None
+        self,
+        limit: ConcurrencyLimit,
+        wait: float,
+        cancellation: Cancellation | None = None,
+        priority: str = DEFAULT,
     ) -> Admission:
         """Queue for a permit for at most `wait` seconds, or until the cancellation is requested."""
 
@@ -117,6 +121,7 @@ class Call:
         made: Attempts of the current hop, hedges and refused ones included.
         reached: Whether any of them was sent.
         repeated: Whether the inbound request is itself a repeat, so that repeats of ours would multiply.
+        priority: "sheddable", "default" or "critical" as the inbound request says, or None.
         key: The Idempotency-Key that all its attempts carry, or None when it has none of ours.
         entry: The journal's entry of the attempt that decides: the newest, or the one that won against its hedge.
     """
@@ -137,6 +142,7 @@ class Call:
     made = 0
     reached = False
     repeated = False
+    priority: str | None = None
     key: str | None = None
     entry: Entry | None = None
 

@@ -100,6 +100,29 @@ class CircuitClosed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LimitChanged(Event):
+    """The adaptive concurrency limit became `limit`, because of `why`."""
+
+    limit: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPaused(Event):
+    """An endpoint asked (503) to be left alone, and is, for `seconds`."""
+
+    endpoint: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePaused(Event):
+    """An upstream asked (429) to be left alone, and is on that route and with that credential, for `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Observed(Event):
     """A policy that is told only to observe would have done something else: `would` says what."""
 

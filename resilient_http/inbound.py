@@ -5,7 +5,7 @@ Laws
     2. A deadline header shortens it for anybody, and lengthens it, up to `inbound.max`, only from a trusted peer.
     3. What the request has spent in a queue before us is taken off, when a trusted peer says so; then the reserve.
     4. A value that is malformed, negative or absurd says nothing. It is counted, and is never an error.
-    5. A request is a repeat when a trusted peer says so.
+    5. A request is a repeat, and has a priority, when a trusted peer says so.
     6. Trace headers are passed on when they are well formed. A tracestate means nothing without its traceparent.
 """
 
@@ -24,6 +24,7 @@ from resilient_http.errors import DeadlineExceeded
 from resilient_http.scope import Cancellation, Deadline, Scope
 from resilient_http.semantics import TRACE_HEADERS, read_count, read_timeout, request_start
 from resilient_http.settings.models import InboundSettings
+from resilient_http.state.concurrency import PRIORITIES
 
 RESERVED_SHARE = 0.2  # of the budget, at most: a short deadline is not eaten up by the reserve
 AHEAD = 1.0  # seconds that a trusted peer's clock may be ahead of ours
@@ -131,7 +132,13 @@ class Inbound:
         queued = self._queued(header) if trusted else 0.0
         deadline = Deadline(math.inf, math.inf)
         repeated = trusted and self._is_repeat(header)
-        scope = Scope(deadline, tuple(_trace(header)), cancellation=cancellation, repeated=repeated)
+        scope = Scope(
+            deadline,
+            tuple(_trace(header)),
+            cancellation=cancellation,
+            repeated=repeated,
+            priority=self._priority(header) if trusted else None,
+        )
         return Arrival(self.settings, scope, deadline, started, self._asked(header), queued, trusted=trusted)
 
     def connect(self, header: Header) -> Scope:
@@ -179,6 +186,17 @@ class Inbound:
         if count is None:
             self._ignore(name)
         return count is not None and count > 1
+
+    def _priority(self, header: Header) -> str | None:
+        name = self.settings.priority_header
+        value = None if name is None else header(name)
+        if name is None or value is None:
+            return None
+        said = value.strip().lower()
+        if said not in PRIORITIES:
+            self._ignore(name)
+            return None
+        return said
 
     def _ignore(self, name: str) -> None:
         with self._lock:

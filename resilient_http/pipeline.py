@@ -6,7 +6,10 @@
         hedge           innermost, around one attempt and its twin: a repeat is never hedged
 
     attempt ring, once per attempt
-        concurrency     first: a call that waits for a permit must not hold an endpoint's probe meanwhile
+        pauses          first: what is to be left alone costs no token and no permit; only when routes may be paused
+        rate limit      before the permit: who waits for a token must not hold one meanwhile
+        concurrency     before the endpoint: a call that waits for a permit must not hold an endpoint's probe meanwhile
+        adaptive        inside the permit that it is about, around the answer that it measures
         balance         chooses an endpoint and takes its circuit's permit, in one step
         timeout         starts when the endpoint is known, so that waiting in the queue does not eat its time
         headers         after the timeout, because they say what is left; only when there is something to say
@@ -25,11 +28,14 @@ from typing import Any
 from resilient_http.call import Attempt
 from resilient_http.events import Hub
 from resilient_http.policies import AttemptPolicy, AttemptProceed, CallPolicy, CallProceed
+from resilient_http.policies.adaptive import AdaptivePolicy
 from resilient_http.policies.balance import BalancePolicy
-from resilient_http.policies.concurrency import ConcurrencyPolicy
+from resilient_http.policies.concurrency import ConcurrencyObserver, ConcurrencyPolicy
 from resilient_http.policies.deadline import DeadlinePolicy
 from resilient_http.policies.headers import HeadersPolicy
 from resilient_http.policies.hedge import HedgePolicy, HedgeRules
+from resilient_http.policies.pause import PausePolicy
+from resilient_http.policies.rate_limit import RateLimitPolicy
 from resilient_http.policies.retry import RetryPolicy, RetryRules
 from resilient_http.policies.telemetry import AttemptTracer, TelemetryPolicy
 from resilient_http.policies.timeout import TimeoutPolicy
@@ -45,13 +51,15 @@ def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTrace
     """The way of a call to `upstream`, as `settings` say; the state that its calls share is the upstream's."""
     retry = settings.retry
     repeatable = frozenset(IDEMPOTENT_METHODS if retry is None else retry.methods)
-    balance = BalancePolicy(upstream.endpoints, hub, trusts_marker=settings.trust_dependency_marker)
     if not upstream.enabled:  # the user's timeout= is httpx's own then
+        balance = BalancePolicy(upstream.endpoints, hub, trusts_marker=settings.trust_dependency_marker)
         return Pipeline(_single(_attempt_ring([balance, TimeoutPolicy(None, {})])), repeatable)
 
     attempt_ring: list[AttemptPolicy] = [
-        ConcurrencyPolicy(upstream.limit, settings.timeout.pool, upstream.endpoints.usual),
-        balance,
+        *_pauses(settings, upstream, hub),
+        *_rate_limit(settings, upstream, hub),
+        *_concurrency(settings, upstream, hub),
+        _balance(settings, upstream, hub),
         TimeoutPolicy(settings.timeout.attempt, settings.timeout.phases()),
         *_headers(settings),
         TelemetryPolicy(tracer, hub),
@@ -67,6 +75,45 @@ def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTrace
     return Pipeline(_call_ring(call_ring, innermost), repeatable, makes_key=settings.idempotency_key == "auto")
 
 
+def _pauses(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> list[AttemptPolicy]:
+    own = settings.pauses
+    if own is None or own.route is None:
+        return []
+    by_path, tally = own.by == "path", upstream.pause_decisions
+    return [PausePolicy(upstream.pauses, own.route, tally, hub, by_path=by_path, observe=own.observe)]
+
+
+def _rate_limit(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> list[AttemptPolicy]:
+    own, bucket = settings.rate_limit, upstream.bucket
+    if own is None or bucket is None:
+        return []
+    usual, tally = upstream.endpoints.usual, upstream.rate_decisions
+    return [RateLimitPolicy(bucket, own.wait, usual, tally, hub, observe=own.observe)]
+
+
+def _concurrency(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> list[AttemptPolicy]:
+    usual, tally, priority = upstream.endpoints.usual, upstream.refusals, settings.priority
+    ring: list[AttemptPolicy] = [
+        ConcurrencyPolicy(upstream.limit, settings.timeout.pool, usual, tally, priority),
+    ]
+    if upstream.observed_limit is not None:  # what is tried out comes before what rules
+        ring.insert(0, ConcurrencyObserver(upstream.observed_limit, tally, priority, hub))
+    if upstream.adaptive is not None:
+        ring.append(AdaptivePolicy(upstream.adaptive, upstream.observed_limit or upstream.limit, hub))
+    return ring
+
+
+def _balance(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> BalancePolicy:
+    pauses = settings.pauses
+    return BalancePolicy(
+        upstream.endpoints,
+        hub,
+        trusts_marker=settings.trust_dependency_marker,
+        pause=None if pauses is None else pauses.endpoint,
+        observe=pauses is not None and pauses.observe,
+    )
+
+
 def _hedge(hedge: HedgeSettings, settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> HedgePolicy:
     statuses = frozenset() if settings.retry is None else frozenset(settings.retry.statuses)
     rules = HedgeRules(hedge.seconds, hedge.quantile, statuses, hedge.observe)
@@ -75,9 +122,16 @@ def _hedge(hedge: HedgeSettings, settings: UpstreamSettings, upstream: Upstream,
 
 def _headers(settings: UpstreamSettings) -> list[AttemptPolicy]:
     deadline, number = settings.deadline_header, settings.attempt_header
-    if deadline is None and number is None and settings.idempotency_key is None:
+    header = settings.priority_header
+    if deadline is None and number is None and header is None and settings.idempotency_key is None:
         return []
-    return [HeadersPolicy(deadline=None if deadline is None else (deadline.name, deadline.unit), number=number)]
+    return [
+        HeadersPolicy(
+            deadline=None if deadline is None else (deadline.name, deadline.unit),
+            number=number,
+            priority=None if header is None else (header, settings.priority),
+        )
+    ]
 
 
 def _retry_rules(retry: RetrySettings, settings: UpstreamSettings) -> RetryRules:

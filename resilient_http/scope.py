@@ -114,6 +114,7 @@ class Scope:
         detached: Whether detached() took it out of the request's deadline.
         cancellation: Whether the inbound caller is still there, or None where nobody can tell.
         repeated: Whether the inbound request is itself a repeat, as a trusted peer says.
+        priority: "sheddable", "default" or "critical" as a trusted peer says, or None.
     """
 
     deadline: Deadline | None = None
@@ -121,6 +122,7 @@ class Scope:
     detached: bool = False
     cancellation: Cancellation | None = None
     repeated: bool = False
+    priority: str | None = None
 
     def within(self, here: Scope) -> Scope:
         """This scope where `here` is current: the headers are its own, and the deadline that ends first wins.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
@@ -15,6 +16,9 @@ THROTTLED = frozenset({429, 503})
 
 TOO_MANY = frozenset({429})
 """Statuses that speak for the whole service, not for the node that answered. Source: RFC 6585, section 4."""
+
+CREDENTIALS = ("authorization", "x-api-key", "api-key")
+"""Header fields that say on whose account a request is. Source: RFC 9110, 11.6.2; the other two by wide use."""
 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed. Source: RFC 9110, 15.5.9 and 15.6; RFC 6585, section 4."""
@@ -33,6 +37,8 @@ SHORTEST = 0.001  # seconds left that a deadline header can say
 FOREVER = 31_536_000.0  # seconds: no caller waits a year, so whoever says so means something else
 GRPC_SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
+SECONDS = re.compile(r"[0-9]{1,9}")
+RATE_LIMIT = re.compile(r"\b(r|t|remaining|reset)=([0-9]{1,9})(?![0-9])")
 DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
 
@@ -113,6 +119,35 @@ def retry_after(value: str, *, wall_now: float) -> float | None:
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
     return max(0.0, date.timestamp() - wall_now)
+
+
+def come_back_in(headers: Mapping[str, str], *, wall_now: float) -> float | None:
+    """Seconds after which an answer asks to come back, or None when it does not say.
+
+    `Retry-After` is believed first; then `RateLimit-Reset`; then what `RateLimit` says, in either of its forms:
+    `limit=100, remaining=0, reset=30` or `"default";r=0;t=30`, of several the longest of those that are used up.
+
+    Args:
+        headers: Of the answer; names are matched in lower case.
+        wall_now: Wall-clock time in seconds since the epoch.
+
+    Source: RFC 9110, section 10.2.3; draft-ietf-httpapi-ratelimit-headers, versions 07 and 09.
+    """
+    asked = headers.get("retry-after")
+    if asked is not None and (seconds := retry_after(asked, wall_now=wall_now)) is not None:
+        return seconds
+    reset = headers.get("ratelimit-reset", "").strip()
+    if SECONDS.fullmatch(reset):
+        return float(reset)
+    limits = [dict(RATE_LIMIT.findall(part)) for part in headers.get("ratelimit", "").split(",")]
+    if any("reset" in limit for limit in limits):  # the older form is one list
+        limits = [{name: value for limit in limits for name, value in limit.items()}]
+    left = [float(wait) for limit in limits if _is_used_up(limit) and (wait := limit.get("t", limit.get("reset")))]
+    return max(left, default=None)
+
+
+def _is_used_up(limit: Mapping[str, str]) -> bool:
+    return int(limit.get("r", limit.get("remaining", "0"))) == 0
 
 
 def keep_alive(value: str) -> float | None:

@@ -66,7 +66,7 @@ class Dispatcher:
         call = Call(port, method, started=port.now(), streamed=streamed, owner=owner)
         here = current_scope()
         scope = here if scope is None else scope.within(here)
-        call.headers, call.repeated = scope.headers, scope.repeated
+        call.headers, call.repeated, call.priority = scope.headers, scope.repeated, scope.priority
         if scope.cancellation is not None:
             call.cancellation = scope.cancellation
             scope.cancellation.heed()

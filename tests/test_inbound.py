@@ -272,3 +272,28 @@ def test_a_malformed_count_is_counted(count):
 
 def test_the_header_of_repeats_can_be_switched_off():
     assert not arrive({ATTEMPT: "2"}, TRUSTED, repeat_header=None).scope.repeated
+
+
+# Priority
+
+
+@pytest.mark.parametrize(
+    ("peer", "value", "priority"),
+    [
+        ("10.0.0.1", "sheddable", "sheddable"),
+        ("10.0.0.1", " Critical ", "critical"),
+        ("10.0.0.1", "urgent", None),
+        ("10.0.0.1", None, None),
+        ("192.0.2.1", "critical", None),
+    ],
+)
+def test_a_priority_is_believed_of_a_trusted_peer_alone(peer, value, priority):
+    inbound = Inbound(InboundSettings(priority_header="X-Priority", trusted_peers=("10.0.0.0/8",)))
+    arrival = inbound.arrive({"x-priority": value}.get, peer)
+    assert arrival.scope.priority == priority
+    assert inbound.status() == {"ignored": {"x-priority": 1} if value == "urgent" else {}}
+
+
+def test_without_the_setting_no_header_says_a_priority():
+    inbound = Inbound(InboundSettings(trusted_peers=("10.0.0.0/8",)))
+    assert inbound.arrive({"x-priority": "critical"}.get, "10.0.0.1").scope.priority is None

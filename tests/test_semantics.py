@@ -12,6 +12,7 @@ from resilient_http.semantics import (
     IDEMPOTENT_METHODS,
     RETRYABLE_STATUSES,
     THROTTLED,
+    come_back_in,
     keep_alive,
     read_timeout,
     request_start,
@@ -267,3 +268,28 @@ def test_a_start_that_makes_no_sense_says_nothing(value):
 def test_no_start_raises_or_is_before_there_were_proxies(value):
     instant = request_start(value)
     assert instant is None or 1e8 <= instant < 1e11
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "7", "ratelimit-reset": "9"}, 7.0),
+        ({"retry-after": "soon", "ratelimit-reset": "9"}, 9.0),
+        ({"ratelimit-reset": " 30 "}, 30.0),
+        ({"ratelimit-reset": "-1"}, None),
+        ({"ratelimit-reset": "nan"}, None),
+        ({"ratelimit": "limit=100, remaining=0, reset=50"}, 50.0),
+        ({"ratelimit": "limit=100, remaining=5, reset=50"}, None),
+        ({"ratelimit": '"default";r=0;t=30'}, 30.0),
+        ({"ratelimit": '"default";r=5;t=30'}, None),
+        ({"ratelimit": '"burst";r=0;t=2, "daily";r=0;t=600, "hourly";r=4;t=9000'}, 600.0),
+        ({"ratelimit": '"default";t=30'}, 30.0),
+        ({"ratelimit": '"default";r=0'}, None),
+        ({"ratelimit": "nonsense; r=, t=x"}, None),
+        ({"ratelimit": '"default";r=0;t=99999999999'}, None),
+    ],
+)
+def test_when_an_answer_asks_to_come_back(headers, seconds):
+    assert come_back_in(headers, wall_now=0.0) == seconds

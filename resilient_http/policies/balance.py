@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from resilient_http.call import Attempt
+from resilient_http.call import Attempt, Reply
 from resilient_http.errors import CircuitOpen, NoEndpoint
-from resilient_http.events import Hub, Stalled
+from resilient_http.events import EndpointPaused, Hub, Observed, Stalled
 from resilient_http.policies import AttemptProceed
-from resilient_http.semantics import DEPENDENCY_DOWN
+from resilient_http.semantics import DEPENDENCY_DOWN, retry_after
 from resilient_http.state.endpoints import Endpoint, Endpoints
 from resilient_http.state.outcome import Fault, Outcome, judge_fault, judge_status
 
 GATEWAY_TIMEOUT = 504
+UNAVAILABLE = 503
 
 
 class BalancePolicy:
@@ -26,12 +27,24 @@ class BalancePolicy:
         endpoints: The upstream's endpoints.
         hub: Where to tell that we stalled.
         trusts_marker: Whether an answer may say that it is a dependency that is down, and not the endpoint.
+        pause: Most seconds that a 503 with Retry-After takes its endpoint out, or None for never.
+        observe: Take none out, and tell which would have been.
     """
 
-    def __init__(self, endpoints: Endpoints, hub: Hub, *, trusts_marker: bool = False) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        hub: Hub,
+        *,
+        trusts_marker: bool = False,
+        pause: float | None = None,
+        observe: bool = False,
+    ) -> None:
         self._endpoints = endpoints
         self._hub = hub
         self._trusts_marker = trusts_marker
+        self._pause = pause
+        self._observe = observe
 
     async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
         """Raise CircuitOpen when all circuits are open."""
@@ -50,7 +63,24 @@ class BalancePolicy:
         reply = await proceed(attempt)
         if self._trusts_marker and DEPENDENCY_DOWN in reply.headers:
             attempt.excused = True
+        elif reply.status_code == UNAVAILABLE and self._pause is not None:
+            self._leave_alone(attempt, reply, self._pause)
         return reply
+
+    def _leave_alone(self, attempt: Attempt, reply: Reply, most: float) -> None:
+        call, endpoint = attempt.call, attempt.chosen
+        header = reply.headers.get("retry-after")
+        asked = None if header is None else retry_after(header, wall_now=call.port.wall_now())
+        if not asked:
+            return
+        now, seconds = call.port.now(), min(asked, most)
+        if self._observe:
+            if self._endpoints.may_pause(endpoint, now) and self._hub.listeners:
+                self._hub.emit(Observed(call.upstream, "pauses", f"pause {endpoint.url} for {seconds:.3g} s"))
+        elif self._endpoints.pause(endpoint, now, seconds):
+            call.journal.note(f"pauses: {endpoint.url} is left alone for {seconds:.3g} s")
+            if self._hub.listeners:
+                self._hub.emit(EndpointPaused(call.upstream, endpoint.url, seconds))
 
     def _settle(self, attempt: Attempt, now: float) -> None:
         endpoint, took = attempt.chosen, now - attempt.started

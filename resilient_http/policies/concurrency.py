@@ -8,8 +8,10 @@ from typing import Any
 
 from resilient_http.call import Attempt
 from resilient_http.errors import Saturated
+from resilient_http.events import Hub, Observed
 from resilient_http.policies import AttemptProceed
-from resilient_http.state.concurrency import ConcurrencyLimit
+from resilient_http.state.concurrency import DEFAULT, SHEDDABLE, ConcurrencyLimit
+from resilient_http.state.tally import Tally
 
 
 class ConcurrencyPolicy:
@@ -19,41 +21,107 @@ class ConcurrencyPolicy:
         limit: The upstream's limiter.
         wait: Longest wait for a permit in seconds, or None for as long as the deadline allows.
         usual: Gives the seconds that an attempt usually takes: a wait that leaves less is in vain.
+        tally: Counts the refusals.
+        priority: Of all its calls, or None for what their inbound request says.
     """
 
-    def __init__(self, limit: ConcurrencyLimit, wait: float | None, usual: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        limit: ConcurrencyLimit,
+        wait: float | None,
+        usual: Callable[[], float],
+        tally: Tally,
+        priority: str | None = None,
+    ) -> None:
         self._limit = limit
         self._wait = math.inf if wait is None else wait
         self._usual = usual
+        self._tally = tally
+        self._priority = priority
 
     async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
         """Raise Saturated when there is no permit, and DeadlineExceeded when there will be none in time."""
-        if not self._limit.admit():
-            await self._queue(attempt)
+        priority = self._priority or attempt.call.priority or DEFAULT
+        if not self._limit.admit(priority):
+            await self._queue(attempt, priority)
         attempt.at_end(self._release)
         return await proceed(attempt)
 
-    async def _queue(self, attempt: Attempt) -> None:
+    async def _queue(self, attempt: Attempt, priority: str) -> None:
         call, limit = attempt.call, self._limit
+        if priority == SHEDDABLE:
+            raise self._saturated(
+                attempt, "shed", f"shed, being sheddable: {limit.in_flight} of {limit.limit} permits are taken"
+            )
+        taken = f"all {limit.limit} permits are taken"
         if call.tried:
-            raise Saturated(f"{call.upstream}: all {limit.limit} permits are taken, and repeats do not queue",
-                            upstream=call.upstream)  # fmt: skip
-        fits = call.expires - attempt.started - self._usual()
+            raise self._saturated(attempt, "repeat", f"{taken}, and repeats do not queue")
+        began = call.port.now()
+        fits = call.expires - began - self._usual()
         if fits <= 0:
             raise call.exceeded()
         wait = min(fits, self._wait)
-        admission = await call.port.acquire(limit, wait, call.cancellation)
-        attempt.entry.queued = call.port.now() - attempt.started
+        admission = await call.port.acquire(limit, wait, call.cancellation, priority)
+        attempt.entry.queued += call.port.now() - began
         if admission == "granted":
             return
         if admission == "cancelled":
             raise call.cancelled()
         if admission == "too late" and fits < self._wait:
             raise call.exceeded()
-        late = f"none came back in {wait:.3g} s"
-        why = f"its queue of {limit.queue} is full" if admission == "queue full" else late
-        raise Saturated(f"{call.upstream}: all {limit.limit} permits are taken and {why}; raise concurrency.limit "
-                        "and pool.max_connections, or call it less", upstream=call.upstream)  # fmt: skip
+        full = admission == "queue full"
+        why = f"its queue of {limit.queue} is full" if full else f"none came back in {wait:.3g} s"
+        advice = "raise concurrency.limit and pool.max_connections, or call it less"
+        raise self._saturated(attempt, "queue full" if full else "too late", f"{taken} and {why}; {advice}")
+
+    def _saturated(self, attempt: Attempt, kind: str, why: str) -> Saturated:
+        self._tally.add(kind)
+        upstream = attempt.call.upstream
+        return Saturated(f"{upstream}: {why}", upstream=upstream)
+
+    def _release(self, attempt: Attempt, now: float) -> None:
+        self._limit.release()
+
+
+class ConcurrencyObserver:
+    """Counts attempts as ConcurrencyPolicy does, lets them all pass, and tells what that would have done.
+
+    Args:
+        limit: The limiter that is tried out.
+        tally: Counts what would have been done.
+        priority: As ConcurrencyPolicy's.
+        hub: Where to tell.
+    """
+
+    def __init__(self, limit: ConcurrencyLimit, tally: Tally, priority: str | None, hub: Hub) -> None:
+        self._limit = limit
+        self._tally = tally
+        self._priority = priority
+        self._hub = hub
+
+    async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
+        """Go on, whatever the limiter says."""
+        priority = self._priority or attempt.call.priority or DEFAULT
+        if not self._limit.admit(priority):
+            self._observe(attempt, priority)
+            self._limit.overrun()
+        attempt.at_end(self._release)
+        return await proceed(attempt)
+
+    def _observe(self, attempt: Attempt, priority: str) -> None:
+        limit, upstream = self._limit, attempt.call.upstream
+        if priority == SHEDDABLE:
+            kind, would = "would shed", "refuse it, being sheddable"
+        elif attempt.call.tried:
+            kind, would = "would refuse", "refuse the repeat, because repeats do not queue"
+        elif limit.in_flight - limit.limit >= limit.queue:
+            kind, would = "would refuse", f"refuse it, because its queue of {limit.queue} is full"
+        else:
+            kind, would = "would queue", "have it wait for a permit"
+        self._tally.add(kind)
+        attempt.call.journal.note(f"concurrency, observed: would {would}")
+        if self._hub.listeners:
+            self._hub.emit(Observed(upstream, "concurrency", f"{would}: {limit.in_flight} of {limit.limit} under way"))
 
     def _release(self, attempt: Attempt, now: float) -> None:
         self._limit.release()

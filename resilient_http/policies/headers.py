@@ -8,6 +8,7 @@ from typing import Any
 from resilient_http.call import Attempt
 from resilient_http.policies import AttemptProceed
 from resilient_http.semantics import IDEMPOTENCY_KEY, write_timeout
+from resilient_http.state.concurrency import DEFAULT
 
 
 class HeadersPolicy:
@@ -17,10 +18,19 @@ class HeadersPolicy:
         deadline: Name and unit of the one that says how long we wait for it, or None.
         number: Name of the one that says which attempt it is, or None. It never says 1 when the inbound request is
             itself a repeat: so whoever gets it knows that somebody before us has asked already.
+        priority: Name of the one that says how important the call is, and the priority of all calls, or None for what
+            the inbound request says; None for no such header.
     """
 
-    def __init__(self, *, deadline: tuple[str, str] | None = None, number: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        deadline: tuple[str, str] | None = None,
+        number: str | None = None,
+        priority: tuple[str, str | None] | None = None,
+    ) -> None:
         self._deadline = deadline
+        self._priority = priority
         self._number = number
 
     async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
@@ -30,6 +40,9 @@ class HeadersPolicy:
             self._tell_deadline(attempt, *self._deadline)
         if self._number is not None:
             attempt.headers += ((self._number, str(call.made + call.repeated)),)
+        if self._priority is not None:
+            name, own = self._priority
+            attempt.headers += ((name, own or call.priority or DEFAULT),)
         if call.key is not None:
             attempt.headers += ((IDEMPOTENCY_KEY, call.key),)
         return await proceed(attempt)

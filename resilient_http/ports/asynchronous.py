@@ -24,7 +24,7 @@ from resilient_http.events import Hub, PoolRenewed, StreamReclaimed
 from resilient_http.ports.async_race import AsyncRace
 from resilient_http.ports.loops import close_with_loop
 from resilient_http.scope import Cancellation
-from resilient_http.state.concurrency import ConcurrencyLimit
+from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
 from resilient_http.state.race import HEDGE
 
@@ -84,11 +84,15 @@ class AsyncPort:
         await anyio.sleep(seconds)
 
     async def acquire(
-        self, limit: ConcurrencyLimit, wait: float, cancellation: Cancellation | None = None
+        self,
+        limit: ConcurrencyLimit,
+        wait: float,
+        cancellation: Cancellation | None = None,
+        priority: str = DEFAULT,
     ) -> Admission:
         """Suspend until a permit comes; it may come from another thread or loop."""
         granted = anyio.Event()
-        ticket = limit.join_queue(waker(granted.set))
+        ticket = limit.join_queue(waker(granted.set), priority)
         if ticket is None:
             return "queue full"
         if ticket.granted:

@@ -21,7 +21,7 @@ from typing import Any
 
 from resilient_http.call import Admission, Attempt, Call
 from resilient_http.scope import Cancellation
-from resilient_http.state.concurrency import ConcurrencyLimit
+from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
 from resilient_http.state.outcome import Fault
 from resilient_http.state.race import FIRST, HEDGE, Race
 
@@ -134,11 +134,15 @@ class SimulatedPort:
         await _until(self._clock + max(0.0, seconds))
 
     async def acquire(
-        self, limit: ConcurrencyLimit, wait: float, cancellation: Cancellation | None = None
+        self,
+        limit: ConcurrencyLimit,
+        wait: float,
+        cancellation: Cancellation | None = None,
+        priority: str = DEFAULT,
     ) -> Admission:
         """Queue until a permit comes or the clock has passed `wait`."""
         task = self._current
-        ticket = limit.join_queue(lambda: self._schedule(task, self._clock))
+        ticket = limit.join_queue(lambda: self._schedule(task, self._clock), priority)
         if ticket is None:
             return "queue full"
         if not ticket.granted:

@@ -20,7 +20,7 @@ from resilient_http.errors import ForeignAwait, Saturated
 from resilient_http.events import Hub, PoolRenewed, StreamReclaimed
 from resilient_http.ports.lanes import Lanes
 from resilient_http.scope import Cancellation
-from resilient_http.state.concurrency import ConcurrencyLimit
+from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
 from resilient_http.state.race import FIRST, HEDGE
 
@@ -83,11 +83,15 @@ class SyncPort:
                 cancelled.wait(seconds)
 
     async def acquire(
-        self, limit: ConcurrencyLimit, wait: float, cancellation: Cancellation | None = None
+        self,
+        limit: ConcurrencyLimit,
+        wait: float,
+        cancellation: Cancellation | None = None,
+        priority: str = DEFAULT,
     ) -> Admission:
         """Block until a permit comes."""
         granted = threading.Event()
-        ticket = limit.join_queue(granted.set)
+        ticket = limit.join_queue(granted.set, priority)
         if ticket is None:
             return "queue full"
         if ticket.granted:

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 
 from resilient_http.errors import SettingsError
 from resilient_http.settings.circuit import CircuitSettings
-from resilient_http.settings.limits import ConcurrencySettings
+from resilient_http.settings.limits import ConcurrencySettings, PauseSettings, Priority, RateLimitSettings
 from resilient_http.settings.network import DeadlineHeader, PoolSettings, TimeoutSettings, TlsSettings
 from resilient_http.settings.retry import HedgeSettings, RetrySettings
 from resilient_http.settings.spelling import lower_keys, respell
@@ -75,6 +75,11 @@ class UpstreamSettings(Model):
         hedge: See HedgeSettings; None for no hedges.
         circuit: See CircuitSettings; None for no circuits.
         concurrency: See ConcurrencySettings; None for no limit but the pool's.
+        rate_limit: See RateLimitSettings; None for no limit.
+        pauses: See PauseSettings; None for none.
+        priority: "sheddable", "default" or "critical": which calls are refused first under pressure. None for what the
+            inbound request says, else "default".
+        priority_header: Header that tells it the priority of the call, None for none.
         balance: How an endpoint is chosen: "p2c".
         propagate: Trace headers to send: "tracecontext", "none", or "all" (with baggage, for upstreams of one's own).
         deadline_header: Header that tells it how long we wait for this attempt, None for none.
@@ -98,6 +103,10 @@ class UpstreamSettings(Model):
     hedge: HedgeSettings | None = None
     circuit: CircuitSettings | None = CircuitSettings()
     concurrency: ConcurrencySettings | None = ConcurrencySettings()
+    rate_limit: RateLimitSettings | None = None
+    pauses: PauseSettings | None = PauseSettings()
+    priority: Priority | None = None
+    priority_header: HeaderName | None = None
     balance: Literal["p2c"] = "p2c"
     propagate: Literal["none", "tracecontext", "all"] = "tracecontext"
     deadline_header: DeadlineHeader | None = None
@@ -168,6 +177,8 @@ class InboundSettings(Model):
         queue_header: Header in which a trusted peer says when the request reached it; None for none.
         repeat_header: Header in which a trusted peer says which attempt the request is, from 1 on; the outbound calls
             of a second one are not repeated, but for what was never sent. None for none.
+        priority_header: Header in which a trusted peer says "sheddable", "default" or "critical"; the outbound calls
+            are that, where their upstream has no `priority` of its own. None for none.
         reserve: Seconds kept back for answering; at most a fifth of the budget is.
         cancel_on_disconnect: Whether outbound calls end with Cancelled when their inbound caller goes away.
         answers: Whether an uncaught DeadlineExceeded becomes 504, and an uncaught Refused 503.
@@ -179,6 +190,7 @@ class InboundSettings(Model):
     trusted_peers: tuple[str, ...] = ()
     queue_header: HeaderName | None = "x-request-start"
     repeat_header: HeaderName | None = "x-envoy-attempt-count"
+    priority_header: HeaderName | None = None
     reserve: Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)] = 0.05
     cancel_on_disconnect: bool = True
     answers: bool = True

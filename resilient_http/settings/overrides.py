@@ -17,7 +17,7 @@ from resilient_http.settings.models import UpstreamSettings, as_raw, merge
 from resilient_http.settings.validation import nearest, settings_error
 
 EXTENSION = "resilient_http"
-OVERRIDABLE = ("retry", "hedge", "idempotency_key")
+OVERRIDABLE = ("retry", "hedge", "idempotency_key", "priority")
 SHARED = {"retry": ("budget",)}
 
 
@@ -35,6 +35,7 @@ def call_options(
     retry: Mapping[str, Any] | Unset | None = UNSET,
     hedge: Mapping[str, Any] | Unset | None = UNSET,
     idempotency_key: Literal["auto"] | Unset | None = UNSET,
+    priority: Literal["sheddable", "default", "critical"] | Unset | None = UNSET,
 ) -> dict[str, Any]:
     """Settings of one call, over those of its upstream: `client.get(url, extensions=call_options(retry=None))`.
 
@@ -45,11 +46,12 @@ def call_options(
         hedge: Keys of `hedge`, or None for no hedge.
         idempotency_key: "auto" for an Idempotency-Key of the call's own, so that it may be repeated; None for none. A
             key that you have goes into `headers=`.
+        priority: "sheddable", "default" or "critical"; None for what the inbound request says.
 
     Returns:
         A mapping for `extensions=`.
     """
-    given = {"retry": retry, "hedge": hedge, "idempotency_key": idempotency_key}
+    given = {"retry": retry, "hedge": hedge, "idempotency_key": idempotency_key, "priority": priority}
     return {EXTENSION: {name: value for name, value in given.items() if value is not UNSET}}
 
 

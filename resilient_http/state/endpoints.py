@@ -7,12 +7,14 @@ Laws
     3. A backup is chosen when no other endpoint is admitted, or when this call has tried all others (as nginx's is). An
        endpoint that this call has tried comes after those that it has not.
     4. A circuit that is open is never chosen. When all are, the choice is refused.
+    5. A paused endpoint comes after all others. At most half of them are paused at once, so never the only one.
 
 Source: M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing (2001).
 """
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Collection, Sequence
@@ -71,7 +73,7 @@ class Endpoint:
 
     __slots__ = (
         "_cut_in_a_row", "_lock", "_penalised", "_penalty", "_uncounted", "backup", "circuit", "host",
-        "in_flight", "latency", "link", "netloc", "port", "scheme", "url", "weight",
+        "in_flight", "latency", "link", "netloc", "paused_until", "port", "scheme", "url", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +98,7 @@ class Endpoint:
         self.circuit = circuit
         self.link = link or Link()
         self.in_flight = 0
+        self.paused_until = -math.inf
         self.latency = Latency()
         self._penalty = 0.0
         self._penalised = 0.0
@@ -185,7 +188,7 @@ class Endpoints:
         members: At least one endpoint.
     """
 
-    __slots__ = ("_backups", "_even", "_only", "_primaries", "members")
+    __slots__ = ("_backups", "_even", "_lock", "_only", "_pauses_end", "_primaries", "members")
 
     def __init__(self, members: Sequence[Endpoint]) -> None:
         self.members = tuple(members)
@@ -193,6 +196,8 @@ class Endpoints:
         self._backups = tuple(member for member in members if member.backup)
         self._only = members[0] if len(members) == 1 else None
         self._even = len({member.weight for member in members}) == 1
+        self._pauses_end = -math.inf
+        self._lock = threading.Lock()
 
     def choose(
         self, now: float, rng: random.Random, tried: Collection[Endpoint] = (), *, probes: bool = True
@@ -207,7 +212,8 @@ class Endpoints:
         """
         if self._only is not None:
             return _take(self._only, now, probes=probes)
-        if not tried and self._primaries:
+        paused = [] if now >= self._pauses_end else [member for member in self.members if now < member.paused_until]
+        if not tried and not paused and self._primaries:
             taken = _take(_less_loaded(self._primaries, now, rng, even=self._even), now, probes=probes)
             if taken is not None:
                 return taken
@@ -215,16 +221,35 @@ class Endpoints:
         if tried:
             fresh = [[member for member in group if member not in tried] for group in groups]
             groups = (*fresh, *([member for member in group if member in tried] for group in groups))
+        if paused:
+            groups = (*([member for member in group if member not in paused] for group in groups), paused)
         for group in groups:
             chosen = self._choose_among(group, now, rng, probes=probes)
             if chosen is not None:
                 return chosen
         return None
 
+    def pause(self, member: Endpoint, now: float, seconds: float) -> bool:
+        """Leave an endpoint alone for so long. False when too many are already."""
+        with self._lock:
+            if not self.may_pause(member, now):
+                return False
+            member.paused_until = max(member.paused_until, now + seconds)
+            self._pauses_end = max(self._pauses_end, member.paused_until)
+            return True
+
+    def may_pause(self, member: Endpoint, now: float) -> bool:
+        """Whether pause() would leave it alone."""
+        others = sum(other is not member and now < other.paused_until for other in self.members)
+        return others < len(self.members) // 2
+
     def has_untried(self, tried: Collection[Endpoint], now: float) -> bool:
         """Whether an endpoint that is no backup is left that is not among those tried, and would be admitted."""
         return self._only is None and any(
-            member not in tried and (member.circuit is None or member.circuit.admits(now)) for member in self._primaries
+            member not in tried
+            and now >= member.paused_until
+            and (member.circuit is None or member.circuit.admits(now))
+            for member in self._primaries
         )
 
     def retry_in(self, now: float) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +13,18 @@ import pybreaker
 
 from resilient_http.call import Call
 from resilient_http.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Hub
+from resilient_http.settings.limits import ConcurrencySettings
 from resilient_http.settings.models import EndpointSettings, UpstreamSettings
 from resilient_http.settings.overrides import frozen, overridden
+from resilient_http.state.adaptive_limit import AdaptiveLimit
 from resilient_http.state.circuit import Circuit, CircuitRules
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint, Endpoints, Link
 from resilient_http.state.latency import Latency
+from resilient_http.state.pauses import Pauses
 from resilient_http.state.retry_budget import RetryBudget
 from resilient_http.state.tally import Tally
+from resilient_http.state.token_bucket import TokenBucket
 
 UNLIMITED_QUEUE = 1_000_000
 VARIANTS = 100  # different overrides of calls that are kept composed
@@ -85,7 +90,12 @@ class Upstream:
             self.budget = RetryBudget(settings.retry.budget.ratio, settings.retry.budget.floor)
         self.repeats, self.hedges = Tally(), Tally()
         self.latency = Latency()  # of all endpoints together, where hedges go by it
+        self.refusals, self.rate_decisions, self.pause_decisions = Tally(), Tally(), Tally()
         self.limit = self._limit()
+        self.observed_limit = self._observed_limit()
+        self.adaptive = self._adaptive()
+        self.bucket = self._bucket()
+        self.pauses = Pauses(secrets.token_bytes(16))
         # A Location that names one of these is the upstream itself.
         self.origins = frozenset(member.url for member in self.endpoints.members) | (
             {f"{self.scheme}://{settings.host}"} if settings.host else frozenset()
@@ -118,16 +128,27 @@ class Upstream:
         """JSON-able: what its calls go by at the moment."""
         return {
             "endpoints": [_endpoint_status(member, now) for member in self.endpoints.members],
-            "concurrency": {
-                "limit": self.limit.limit,
-                "in_flight": self.limit.in_flight,
-                "queued": self.limit.waiting,
-                "queue": self.limit.queue,
-            },
+            "concurrency": self._concurrency_status(),
+            "rate_limit": None if self.bucket is None else self._rate_status(self.bucket, now),
+            "pauses": {"routes": self.pauses.paused(now), "decisions": self.pause_decisions.as_dict()},
             "retry_budget": None if self.budget is None else {"tokens": round(self.budget.tokens(now), 3)},
             "retries": self.repeats.as_dict(),
             "hedges": self.hedges.as_dict(),
         }
+
+    def _concurrency_status(self) -> dict[str, Any]:
+        limit = self.observed_limit or self.limit
+        return {
+            "limit": limit.limit,
+            "in_flight": limit.in_flight,
+            "queued": limit.waiting,
+            "queue": limit.queue,
+            "usual": None if self.adaptive is None else self.adaptive.usual,
+            "decisions": self.refusals.as_dict(),
+        }
+
+    def _rate_status(self, bucket: TokenBucket, now: float) -> dict[str, Any]:
+        return {"tokens": round(bucket.tokens(now), 3), "decisions": self.rate_decisions.as_dict()}
 
     def _endpoint(self, scheme: str, host: str, port: int, settings: EndpointSettings | None) -> Endpoint:
         own = self.settings
@@ -169,9 +190,32 @@ class Upstream:
         # Never more permits than connections: so nothing waits inside httpcore, where a cancelled wait leaks.
         connections = self.settings.pool.max_connections
         own = self.settings.concurrency
-        if own is None:
-            return ConcurrencyLimit(connections, UNLIMITED_QUEUE)
-        return ConcurrencyLimit(min(own.limit, connections), own.queue)
+        if own is None or own.observe:
+            return ConcurrencyLimit(connections, UNLIMITED_QUEUE, shed_at=1.0)
+        return _limit_of(own, connections)
+
+    def _observed_limit(self) -> ConcurrencyLimit | None:
+        own = self.settings.concurrency
+        return _limit_of(own, own.limit) if own is not None and own.observe else None
+
+    def _adaptive(self) -> AdaptiveLimit | None:
+        own = self.settings.concurrency
+        if own is None or own.adaptive is None:
+            return None
+        rules, limit = own.adaptive, self.observed_limit or self.limit
+        adaptive = AdaptiveLimit(
+            rules.min, limit.limit, rules.initial, tolerance=rules.tolerance, backoff=rules.backoff
+        )
+        limit.resize(adaptive.limit)
+        return adaptive
+
+    def _bucket(self) -> TokenBucket | None:
+        own = self.settings.rate_limit
+        return None if own is None else TokenBucket(own.rate, own.burst or max(1.0, own.rate))
+
+
+def _limit_of(own: ConcurrencySettings, most: int) -> ConcurrencyLimit:
+    return ConcurrencyLimit(min(own.limit, most), own.queue, shed_at=own.shed_at, reserve=own.reserve)
 
 
 def _endpoint_status(member: Endpoint, now: float) -> dict[str, Any]:
@@ -183,6 +227,7 @@ def _endpoint_status(member: Endpoint, now: float) -> dict[str, Any]:
         "in_flight": member.in_flight,
         "load": round(member.load(now), 3),
         "latency": {"p50": member.latency.quantile(0.5), "p95": member.latency.quantile(0.95)},
+        "paused": max(0.0, member.paused_until - now),
         "circuit": None,
     }
     if circuit is not None:

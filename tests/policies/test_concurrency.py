@@ -8,12 +8,14 @@ import pytest
 
 from resilient_http.call import Attempt, Call
 from resilient_http.errors import DeadlineExceeded, Saturated
+from resilient_http.events import Observed
 from resilient_http.policies.concurrency import ConcurrencyPolicy
 from resilient_http.ports.simulated import SimulatedFailure, SimulatedPort, SimulatedReply
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
 from resilient_http.state.outcome import Fault
-from tests.simulation.world import cancel
+from resilient_http.state.tally import Tally
+from tests.simulation.world import World, cancel, script
 
 
 class Upstream:
@@ -22,7 +24,7 @@ class Upstream:
     def __init__(self, limit=1, queue=10, wait=None, usual=0.0, respond=lambda attempt, now: (1.0, SimulatedReply())):
         self.limit = ConcurrencyLimit(limit, queue)
         self.port = SimulatedPort(respond)
-        self.policy = ConcurrencyPolicy(self.limit, wait, lambda: usual)
+        self.policy = ConcurrencyPolicy(self.limit, wait, lambda: usual, Tally())
         self.ends = {}  # name -> (when it ended, how)
         self.entries = {}
         self.most = 0
@@ -211,3 +213,69 @@ def test_an_attempt_whose_body_the_user_still_reads_holds_its_permit():
     attempt.end(5.0)
     attempt.end(6.0)  # closed twice
     assert upstream.limit.in_flight == 0
+
+
+# Priorities, and what is only observed, through the whole pipeline
+
+
+def statuses(world, priorities, **options):
+    made = [world.spawn(priority=priority, **options) for priority in priorities]
+    world.port.run()
+    return made
+
+
+def test_under_pressure_the_sheddable_are_refused_first_and_told_why():
+    world = World(script((1.0, 200)), concurrency={"limit": 4}, timeout={"pool": 5.0})
+    made = statuses(world, [None, None, None, "sheddable", None, None])
+    assert [call.status for call in made] == [200, 200, 200, None, 200, 200]
+    assert str(made[3].error) == "payments: shed, being sheddable: 3 of 4 permits are taken"
+    assert world.upstream.status(0.0)["concurrency"]["decisions"] == {"shed": 1}
+
+
+def test_without_pressure_they_are_calls_like_any_other():
+    world = World(script(200), concurrency={"limit": 4})
+    assert [call.status for call in statuses(world, ["sheddable"] * 3)] == [200] * 3
+
+
+def test_critical_calls_go_before_others_that_wait():
+    world = World(script((1.0, 200)), concurrency={"limit": 1}, timeout={"pool": 9.0, "total": 30.0})
+    made = statuses(world, [None, None, "critical"])
+    assert [call.took for call in made] == [1.0, 3.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("own", "inbound", "seen"),
+    [
+        (None, None, "default"),
+        (None, "sheddable", "sheddable"),
+        ("critical", "sheddable", "critical"),
+        ("default", "critical", "default"),
+    ],
+)
+def test_a_priority_of_the_upstreams_own_counts_more_than_the_inbound_requests(own, inbound, seen):
+    told = []
+
+    def respond(attempt, now):
+        told.append(dict(attempt.headers)["x-priority"])
+        return 0.01, SimulatedReply()
+
+    world = World(respond, priority=own, priority_header="X-Priority", concurrency={"limit": 4, "shed_at": 0.25})
+    made = statuses(world, [inbound] * 2)
+    assert told == [seen] * (1 if seen == "sheddable" else 2)
+    assert isinstance(made[1].error, Saturated) == (seen == "sheddable")
+
+
+def test_only_observed_it_lets_all_pass_and_tells_what_it_would_have_done():
+    limit = {"limit": 1, "queue": 1, "observe": True}
+    world = World(script((1.0, 200)), concurrency=limit)
+    made = statuses(world, [None, None, "sheddable", None])
+    assert [call.status for call in made] == [200] * 4
+    assert [call.took for call in made] == [1.0] * 4
+    assert [event.would for event in world.told(Observed)] == [
+        "have it wait for a permit: 1 of 1 under way",
+        "refuse it, being sheddable: 2 of 1 under way",
+        "refuse it, because its queue of 1 is full: 3 of 1 under way",
+    ]
+    status = world.upstream.status(0.0)["concurrency"]
+    assert status["decisions"] == {"would queue": 1, "would refuse": 1, "would shed": 1}
+    assert status["in_flight"] == 0

@@ -135,6 +135,36 @@ def test_a_backoff_without_jitter_is_not_offered(jitter):
     assert error.path == "upstreams.payments.retry.backoff.jitter"
 
 
+LIMITS = [
+    ({"concurrency": {"adaptive": {"min": 0}}}, "concurrency.adaptive.min"),
+    ({"concurrency": {"adaptive": {"min": 5, "initial": 4}}}, "concurrency.adaptive"),
+    ({"concurrency": {"adaptive": {"min": 9}, "limit": 8}}, "concurrency"),
+    ({"concurrency": {"adaptive": {"tolerance": 1}}}, "concurrency.adaptive.tolerance"),
+    ({"concurrency": {"adaptive": {"backoff": 1}}}, "concurrency.adaptive.backoff"),
+    ({"concurrency": {"adaptive": {"backoff": math.nan}}}, "concurrency.adaptive.backoff"),
+    ({"concurrency": {"shed_at": 1.1}}, "concurrency.shed_at"),
+    ({"concurrency": {"reserve": 1}}, "concurrency.reserve"),
+    ({"concurrency": {"observe": "perhaps"}}, "concurrency.observe"),
+    ({"rate_limit": {}}, "rate_limit.rate"),
+    ({"rate_limit": {"rate": 0}}, "rate_limit.rate"),
+    ({"rate_limit": {"rate": math.inf}}, "rate_limit.rate"),
+    ({"rate_limit": {"rate": True}}, "rate_limit.rate"),
+    ({"rate_limit": {"rate": 1, "burst": 0}}, "rate_limit.burst"),
+    ({"rate_limit": {"rate": 1, "wait": -1}}, "rate_limit.wait"),
+    ({"rate_limit": 5}, "rate_limit"),
+    ({"pauses": {"endpoint": 0}}, "pauses.endpoint"),
+    ({"pauses": {"route": -1}}, "pauses.route"),
+    ({"pauses": {"by": "host"}}, "pauses.by"),
+    ({"priority": "high"}, "priority"),
+    ({"priority_header": "x priority"}, "priority_header"),
+]
+
+
+@pytest.mark.parametrize(("own", "path"), LIMITS)
+def test_a_limit_that_makes_no_sense_is_refused_where_it_stands(own, path):
+    assert refused_in_payments(**own).path == f"upstreams.payments.{path}"
+
+
 @pytest.mark.parametrize(("key", "value"), [("idempotency_key", "my-key"), ("attempt_header", "x attempt")])
 def test_what_tells_attempts_apart_is_checked_too(key, value):
     assert refused_in_payments(**{key: value}).path == f"upstreams.payments.{key}"
@@ -200,7 +230,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(raw, path, meant):
 
 def test_an_unknown_key_that_is_like_none_is_refused_with_all_known_ones():
     error = refused(defaults={"concurrency": {"xyz": 1}})
-    assert str(error) == "defaults.concurrency.xyz: unknown key (got 1); known: limit, queue"
+    known = "limit, queue, adaptive, shed_at, reserve, observe"
+    assert str(error) == f"defaults.concurrency.xyz: unknown key (got 1); known: {known}"
 
 
 # Endpoints
@@ -302,6 +333,7 @@ def test_anything_else_that_is_wrong_is_refused_where_it_stands(own, path):
         ({"enabled": "perhaps"}, "enabled"),
         ({"inbound": {"timeout": -1}}, "inbound.timeout"),
         ({"inbound": {"reserve": -1}}, "inbound.reserve"),
+        ({"inbound": {"priority_header": "x priority"}}, "inbound.priority_header"),
         ({"upstreams": []}, "upstreams"),
         ({"upstreams": {"payments": None}}, "upstreams.payments"),
         ({"upstreams": {"payments": ["http://n1"]}}, "upstreams.payments"),

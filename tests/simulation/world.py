@@ -116,7 +116,7 @@ class World:
             rng=random.Random(seed),
         )
 
-    def spawn(self, method: str = "GET", *, at: float = 0.0, within: float = math.inf, **facts: bool) -> Made:
+    def spawn(self, method: str = "GET", *, at: float = 0.0, within: float = math.inf, **facts: Any) -> Made:
         """Have a call made at an instant; run() lets it happen."""
         made = Made(at)
         self.port.spawn(self._make(made, method, within, facts), at=at)
@@ -138,16 +138,17 @@ class World:
         self.port.run()
         yield from ended
 
-    def make(self, method: str = "GET", *, within: float = math.inf, **facts: bool) -> Made:
+    def make(self, method: str = "GET", *, within: float = math.inf, **facts: Any) -> Made:
         """Make a call now, and let everything run to its end."""
         made = self.spawn(method, at=self.port.now(), within=within, **facts)
         self.port.run()
         return made
 
-    def open_call(self, method: str = "GET", *, within: float = math.inf, **facts: bool) -> Call:
+    def open_call(self, method: str = "GET", *, within: float = math.inf, **facts: Any) -> Call:
         """A call that is ready to go through the pipeline."""
         call = Call(self.port, method, started=self.port.now())
         call.bound(self.port.now() + within, within)
+        call.priority = facts.get("priority")
         repeatable = facts.get("repeatable", method in self.upstream.pipeline.repeatable)
         call.enter("payments", None, method, repeatable=repeatable, replayable=facts.get("replayable", True))
         return call
@@ -159,7 +160,7 @@ class World:
     def endpoint(self, host: str) -> Endpoint:
         return next(member for member in self.upstream.endpoints.members if member.host == host)
 
-    async def _make(self, made: Made, method: str, within: float, facts: dict[str, bool]) -> None:
+    async def _make(self, made: Made, method: str, within: float, facts: dict[str, Any]) -> None:
         made.call = self.open_call(method, within=within, **facts)
         try:
             made.response = await self.upstream.pipeline.run(made.call)

@@ -163,3 +163,145 @@ def test_a_queue_that_was_left_by_all_lets_the_next_caller_in(free):
         limit.abandon(ticket)
     limit.release()
     assert limit.admit()
+
+
+# Priorities
+
+
+def test_sheddable_callers_are_refused_from_a_share_of_the_limit_on_and_never_wait():
+    limit = ConcurrencyLimit(4, 9, shed_at=0.75)
+    assert [limit.admit("sheddable") for _ in range(4)] == [True, True, True, False]
+    assert limit.join_queue(nobody, "sheddable") is None
+    assert limit.admit()
+
+
+def test_sheddable_callers_are_refused_while_anybody_waits():
+    limit = ConcurrencyLimit(4, 9, shed_at=1.0, reserve=0.5)
+    while limit.admit():
+        pass
+    limit.join_queue(nobody)
+    assert limit.in_flight == 2
+    assert not limit.admit("sheddable")
+    assert limit.admit("critical")
+
+
+def test_one_sheddable_caller_gets_in_however_small_the_limit():
+    limit = ConcurrencyLimit(1, 9, shed_at=0.0)
+    assert limit.admit("sheddable")
+
+
+def test_critical_callers_go_before_the_others_in_the_queue():
+    limit, woken = ConcurrencyLimit(1, 9), []
+    limit.admit()
+    for name, priority in [("a", "default"), ("b", "default"), ("c", "critical"), ("d", "critical")]:
+        limit.join_queue(lambda name=name: woken.append(name), priority)
+    for _ in range(4):
+        limit.release()
+    assert woken == ["c", "d", "a", "b"]
+
+
+def test_default_callers_have_their_turn_after_four_critical_ones():
+    limit, woken = ConcurrencyLimit(1, 99), []
+    limit.admit()
+    for number in range(10):
+        limit.join_queue(lambda number=number: woken.append(f"c{number}"), "critical")
+    for number in range(3):
+        limit.join_queue(lambda number=number: woken.append(f"d{number}"))
+    for _ in range(13):
+        limit.release()
+    assert woken == ["c0", "c1", "c2", "c3", "d0", "c4", "c5", "c6", "c7", "d1", "c8", "c9", "d2"]
+
+
+def test_the_reserve_is_for_critical_callers():
+    limit = ConcurrencyLimit(4, 9, reserve=0.5)
+    assert [limit.admit() for _ in range(3)] == [True, True, False]
+    waiting = limit.join_queue(nobody)
+    assert [limit.admit("critical") for _ in range(3)] == [True, True, False]
+    limit.release()
+    assert not waiting.granted  # it was one of the reserve
+    limit.release()
+    limit.release()
+    assert waiting.granted
+
+
+def test_a_critical_caller_finds_a_place_in_a_queue_that_is_full_of_others():
+    limit = ConcurrencyLimit(1, 1)
+    limit.admit()
+    assert limit.join_queue(nobody) is not None
+    assert limit.join_queue(nobody) is None
+    assert limit.join_queue(nobody, "critical") is not None
+    assert limit.join_queue(nobody, "critical") is None
+
+
+# A limit that changes
+
+
+def test_a_higher_limit_lets_those_who_wait_in():
+    limit, woken = ConcurrencyLimit(1, 9), []
+    limit.admit()
+    for name in "abc":
+        limit.join_queue(lambda name=name: woken.append(name))
+    limit.resize(3)
+    assert woken == ["a", "b"]
+    assert (limit.in_flight, limit.waiting) == (3, 1)
+
+
+def test_a_lower_limit_takes_nothing_away_and_gives_nothing_out_until_it_is_kept():
+    limit = ConcurrencyLimit(3, 9)
+    for _ in range(3):
+        limit.admit()
+    ticket = limit.join_queue(nobody)
+    limit.resize(1)
+    limit.release()
+    limit.release()
+    assert not ticket.granted
+    limit.release()
+    assert ticket.granted
+    assert limit.in_flight == 1
+
+
+def test_an_overrun_is_given_back_like_a_permit():
+    limit = ConcurrencyLimit(1, 9)
+    limit.admit()
+    limit.overrun()
+    assert limit.in_flight == 2
+    limit.release()
+    assert not limit.admit()
+    limit.release()
+    assert limit.admit()
+
+
+@given(
+    steps=st.lists(
+        st.sampled_from(["admit", "join", "release", "abandon", "resize"]).flatmap(
+            lambda step: st.tuples(
+                st.just(step), st.sampled_from(["sheddable", "default", "critical"]), st.integers(1, 5)
+            )
+        ),
+        max_size=80,
+    )
+)
+def test_whatever_happens_nobody_waits_for_a_permit_that_is_free(steps):
+    limiter = ConcurrencyLimit(3, 3, reserve=0.34)
+    held, waiting = 0, []
+    for step, priority, number in steps:
+        if step == "admit":
+            held += limiter.admit(priority)
+        elif step == "join":
+            ticket = limiter.join_queue(nobody, priority)
+            if ticket is not None:
+                waiting.append((ticket, priority))
+        elif step == "release" and held:
+            limiter.release()
+            held -= 1
+        elif step == "abandon" and waiting:
+            assert limiter.abandon(waiting.pop(number % len(waiting))[0])
+        elif step == "resize":
+            limiter.resize(number)
+        held += sum(ticket.granted for ticket, _ in waiting)
+        waiting = [(ticket, priority) for ticket, priority in waiting if not ticket.granted]
+        assert (limiter.in_flight, limiter.waiting) == (held, len(waiting))
+        if any(priority == "critical" for _, priority in waiting):
+            assert held >= limiter.limit
+        elif waiting:
+            assert held >= limiter.limit - int(limiter.limit * 0.34)

@@ -18,11 +18,14 @@ from typing import Any
 import pybreaker
 import pytest
 
+from resilient_http.call import Attempt, Call
+from resilient_http.ports.simulated import SimulatedPort
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint, Endpoints
 from resilient_http.state.latency import Latency
 from resilient_http.state.outcome import Outcome
 from resilient_http.state.retry_budget import RetryBudget
+from resilient_http.state.token_bucket import TokenBucket
 from tests.state.circuits import circuit_of, feed, probe
 
 THREADS = 32
@@ -30,7 +33,8 @@ THREADS = 32
 
 def giving_way(frame: FrameType, event: str, arg: object) -> Any:
     """A trace function: between any two instructions of the state machines, one time in ten another thread runs."""
-    if "/resilient_http/state/" not in frame.f_code.co_filename:
+    name = frame.f_code.co_filename
+    if "/resilient_http/state/" not in name and not name.endswith("/resilient_http/call.py"):
         return None
     frame.f_trace_opcodes = True
     if event == "opcode" and random.random() < 0.1:
@@ -333,3 +337,44 @@ def test_no_duration_is_lost_and_quantiles_can_be_asked_meanwhile():
     # 320 durations, a quarter of them long: were more than a handful lost, these would tip.
     assert latency.quantile(0.749) == pytest.approx(0.01, rel=0.1)
     assert latency.quantile(0.751) == pytest.approx(1.0, rel=0.1)
+
+
+def test_permits_of_all_priorities_under_a_limit_that_changes_are_neither_lost_nor_invented():
+    limit, together = ConcurrencyLimit(4, 100, reserve=0.25), Peak()
+
+    def work(number: int) -> None:
+        priority = ("sheddable", "default", "critical")[number % 3]
+        for turn in range(6):
+            if number == 0:
+                limit.resize(2 + turn % 3)
+            if not limit.admit(priority):
+                granted = threading.Event()
+                ticket = limit.join_queue(granted.set, priority)
+                if ticket is None:
+                    continue
+                if not ticket.granted:
+                    granted.wait(10.0)
+                    assert ticket.granted
+            with together:
+                pass
+            limit.release()
+
+    in_threads(work)
+    assert (limit.in_flight, limit.waiting) == (0, 0)
+    assert together.most <= 4
+
+
+def test_a_bucket_gives_no_more_tokens_than_it_holds():
+    bucket = TokenBucket(rate=1e-9, burst=50)
+    taken = []
+    in_threads(lambda _: taken.extend(bucket.reserve(1.0) == 0.0 for _ in range(5)))
+    assert sum(taken) == 50
+
+
+def test_an_attempt_that_many_threads_end_is_ended_once():
+    for _ in range(20):
+        attempt = Attempt(Call(SimulatedPort(None), "GET", started=0.0), 0.0)
+        ends = []
+        attempt.at_end(lambda attempt, now, ends=ends: ends.append(now))
+        in_threads(lambda number, attempt=attempt: attempt.end(float(number)), threads=4)
+        assert len(ends) == 1
