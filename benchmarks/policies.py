@@ -35,6 +35,11 @@ ON: dict[str, dict[str, Any]] = {
     "circuit": {"circuit": {}},
     "balance over three endpoints": {"endpoints": [f"http://10.0.0.{node}:8080" for node in (1, 2, 3)]},
     "headers (attempt_header)": {"attempt_header": "x-envoy-attempt-count"},
+    "headers (priority_header)": {"priority_header": "x-priority"},
+    "rate limit": {"rate_limit": {"rate": 1e9}},
+    "adaptive concurrency": {"concurrency": {"adaptive": {}}},
+    "concurrency, observed": {"concurrency": {"observe": True}},
+    "pauses of routes": {"pauses": {"route": 60.0}},
     "hedge and retry": {"retry": {}, "hedge": {"delay": 1.0}},
 }
 
