@@ -438,3 +438,42 @@ def test_the_usual_is_that_of_the_quickest():
     slow, quick, unknown = knowing(0.4), knowing(0.1), node()
     assert Endpoints([slow, unknown, quick]).usual() == pytest.approx(0.1, rel=0.1)
     assert Endpoints([unknown]).usual() == 0.0
+
+
+# Pauses
+
+
+def test_a_paused_endpoint_is_not_chosen_however_busy_the_others_are():
+    one, other = Endpoint("http", "n1", 80), Endpoint("http", "n2", 80)
+    endpoints = Endpoints([one, other])
+    assert endpoints.pause(one, 0.0, 10.0)
+    chosen = [endpoints.choose(5.0, random.Random(seed)) for seed in range(20)]
+    assert {member for member, _ in chosen} == {other}
+    assert endpoints.choose(10.0, random.Random(1))[0] is one  # it is idle
+
+
+def test_a_call_that_has_tried_all_others_is_not_sent_to_a_paused_one():
+    members = [Endpoint("http", f"n{number}", 80) for number in (1, 2)]
+    endpoints = Endpoints(members)
+    endpoints.pause(members[0], 0.0, 10.0)
+    assert endpoints.choose(1.0, random.Random(1), [members[1]])[0] is members[1]
+    assert not endpoints.has_untried([members[1]], 1.0)
+    assert endpoints.has_untried([members[1]], 10.0)
+
+
+def test_backups_come_before_paused_endpoints():
+    primary, backup = Endpoint("http", "n1", 80), Endpoint("http", "b1", 80, backup=True)
+    endpoints = Endpoints([primary, backup])
+    endpoints.pause(primary, 0.0, 10.0)
+    assert endpoints.choose(1.0, random.Random(1))[0] is backup
+    assert endpoints.choose(10.0, random.Random(1))[0] is primary
+
+
+@pytest.mark.parametrize(("count", "most"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2)])
+def test_at_most_half_are_paused_and_a_paused_one_may_be_paused_for_longer(count, most):
+    members = [Endpoint("http", f"n{number}", 80) for number in range(count)]
+    endpoints = Endpoints(members)
+    assert sum(endpoints.pause(member, 0.0, 10.0) for member in members) == most
+    if most:
+        assert endpoints.pause(members[0], 5.0, 30.0)
+        assert members[0].paused_until == 35.0
