@@ -45,7 +45,9 @@ def test_it_ends_at_the_deadline_and_holds_nothing(caller, hardship, stream):
     assert resilience.status()["upstreams"]["payments"]["concurrency"]["in_flight"] == 0
     assert not [event for event in events if isinstance(event, PoolRenewed)]
     assert open_sockets() == sockets
-    assert not {thread for thread in set(threading.enumerate()) - threads if "resolver" not in thread.name}
+    begun = {thread.name for thread in set(threading.enumerate()) - threads}
+    # A lookup may still be under way; and what looks after streams stays, one for the process.
+    assert not {name for name in begun if "resolver" not in name and name != "resilient-http-reaper"}
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["get", "stream"])
