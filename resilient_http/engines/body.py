@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from resilient_http.engines.backend import Backend
     from resilient_http.engines.reaper import OpenStream
 
+GRACE = 0.02  # seconds after its deadline at which a read that was in time may still be handed on
 KEPT = 65536  # bytes of a streamed response that are kept while the call is repeated
 
 
@@ -185,7 +186,7 @@ def abandoned_unless_exhausted(chunks: Any) -> Iterator[None]:
 
 def in_time(attempt: Attempt, backend: Backend) -> None:
     """Raise when the attempt's time is up: what has been read at once may be a flood of little chunks."""
-    if attempt.call.port.now() > attempt.expires:
+    if attempt.call.port.now() > attempt.expires + GRACE:
         raise late(backend)
 
 

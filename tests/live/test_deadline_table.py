@@ -73,8 +73,6 @@ def test_a_wait_for_a_connection_ends_at_the_deadline(caller, fault_server, stre
     assert not error.journal.attempts[0].sent
 
 
-# httpx leaves its own inner generators to the garbage collector then; trio warns of that.
-@pytest.mark.filterwarnings("ignore:.*__aiter__:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("stream", [False, True], ids=["get", "stream"])
 def test_a_flood_of_little_chunks_ends_at_the_deadline(caller, fault_server, stream):
     flood = b"1\r\nx\r\n" * 500_000

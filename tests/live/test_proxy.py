@@ -156,7 +156,7 @@ def test_an_answer_that_does_not_come_through_the_tunnel_ends_at_the_deadline(
 def test_an_upload_that_nobody_takes_out_of_the_tunnel_ends_at_the_deadline(caller, endpoint, behind):
     server = endpoint(hang(), read_body=False)
 
-    _, took = exceeded(caller, behind(server), content=b"x" * 20_000_000)
+    _, took = exceeded(caller, behind(server), content=b"x" * 8_000_000)
 
     assert 0.25 <= took < 0.3 + 2 * LATE  # so much is encrypted twice, by the client and by the proxy beside it
 
