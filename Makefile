@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := django,fastapi,otel,httpx2,http2,dev
+EXTRAS := django,fastapi,otel,httpx2,http2,redis,dev
 
 .PHONY: help
 help:  ## Show the targets

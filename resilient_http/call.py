@@ -229,6 +229,7 @@ class Attempt:
         hurried: Whether it told its upstream a deadline of the call's that ends before the attempt's own limit.
         excused: Whether the answer says that it is not the endpoint that is down, but a dependency of its.
         streaming: Whether the body is still to be read by the user; then the body ends the attempt.
+        headers_took: Seconds to the headers of a response whose body is streamed, else None.
     """
 
     # Defaults stand on the class: see Entry.
@@ -244,6 +245,7 @@ class Attempt:
     sent = False
     stalled = ""
     streaming = False
+    headers_took: float | None = None
     excused = False
     hurried = False
     status: int | None = None

@@ -79,10 +79,11 @@ class HedgeSuppressed(Event):
 
 @dataclass(frozen=True, slots=True)
 class CircuitOpened(Event):
-    """The circuit of an endpoint opened; the next probe is let through in `retry_in` seconds."""
+    """The circuit of an endpoint opened, because of `cause`; the next probe is let through in `retry_in` seconds."""
 
     endpoint: str
     retry_in: float
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,10 @@ class CircuitHalfOpened(Event):
 
 @dataclass(frozen=True, slots=True)
 class CircuitClosed(Event):
-    """The circuit of an endpoint closed: its probes were answered."""
+    """The circuit of an endpoint closed, because of `cause`: its probes were answered, here or elsewhere."""
 
     endpoint: str
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,20 @@ class Observed(Event):
 
     policy: str
     would: str
+
+
+@dataclass(frozen=True, slots=True)
+class SharingLost(Event):
+    """What processes share is out of reach (`why`), so this one goes on by itself. `upstream` is "": it is all."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SharingRestored(Event):
+    """What processes share can be reached again, after `lost_for` seconds. `upstream` is ""."""
+
+    lost_for: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ import os
 import random
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import pybreaker
 
+from resilient_http.call import Call
 from resilient_http.client import AsyncClient, Client
 from resilient_http.engines.backend import load_backend
 from resilient_http.errors import SettingsError
@@ -26,6 +28,8 @@ from resilient_http.state.endpoints import Endpoint
 from resilient_http.telemetry.tracing import AttemptTracing, load_provider
 from resilient_http.transport import AsyncResilientTransport, Dispatcher, ResilientTransport
 from resilient_http.upstreams.registry import Registry
+from resilient_http.upstreams.shared_circuits import SharedCircuits
+from resilient_http.upstreams.sharing import Sharing
 from resilient_http.upstreams.upstream import Pipeline, Upstream
 
 SWITCH = "RESILIENT_HTTP_ENABLED"  # an operator's way out, whatever the settings say
@@ -63,6 +67,7 @@ class Resilience:
         self._hub = Hub(listeners)
         self._circuit_listeners = tuple(circuit_listeners)
         load_provider()
+        self._end_sharing: weakref.finalize[[], Resilience] | None = None
         self._begin()
         _alive.add(self)
 
@@ -123,16 +128,19 @@ class Resilience:
             "pid": os.getpid(),
             "connections": {"sync": self.sync_port.engines.connections()},
             "inbound": self.inbound.status(),
+            "shared": None if self._sharing is None else self._sharing.status(now),
             "upstreams": {name: upstream.status(now) for name, upstream in self.dispatcher.registry.all().items()},
         }
 
     def close(self) -> None:
         """Close the connections of sync clients. Clients made before may still be used; they connect anew."""
         self.sync_port.close()
+        if self._sharing is not None:
+            self._sharing.end()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop's async clients, and those of sync clients."""
-        self.sync_port.close()
+        self.close()
         await self.async_port.aclose()
 
     def __enter__(self) -> Self:
@@ -160,16 +168,29 @@ class Resilience:
         self.async_port = AsyncPort(self._backend, self._hub)
         self.inbound = Inbound(self.settings.inbound)
         self.enabled = self.settings.enabled and os.environ.get(SWITCH, "").lower() not in OFF
+        shared = self.settings.shared if self.enabled else None
+        self._sharing = None if shared is None else Sharing(shared, self._hub)
         named = {name: self._upstream(name, own) for name, own in self.settings.upstreams.items()}
         registry = Registry(named, self._unnamed, self._retire)
         self.dispatcher = Dispatcher(self._backend, registry, self._hub)
+        if self._sharing is not None:
+            self._shared_circuits = SharedCircuits(self._sharing, registry)
+            self._sharing.add(self._shared_circuits)
+            self._share_while_alive(self._sharing)
+
+    def _share_while_alive(self, sharing: Sharing) -> None:
+        # The parent's is dropped as it is: its locks may have been held when the process forked.
+        if self._end_sharing is not None:
+            self._end_sharing.detach()
+        self._end_sharing = weakref.finalize(self, sharing.end)
+        self._end_sharing.atexit = False
 
     def _unnamed(self, scheme: str, host: str, port: int) -> Upstream:
         name = Endpoint(scheme, host, port).url
         return self._upstream(name, self.settings.defaults, origin=(scheme, host, port))
 
     def _upstream(self, name: str, settings: Any, origin: tuple[str, str, int] | None = None) -> Upstream:
-        return Upstream(
+        upstream = Upstream(
             name,
             settings,
             self._hub,
@@ -179,9 +200,15 @@ class Resilience:
             circuit_listeners=self._circuit_listeners,
             rng=random.Random(),
         )
+        if self._sharing is not None and shares(settings):
+            upstream.on_change = self._sharing.wake
+        return upstream
 
     def _compose(self, upstream: Upstream, settings: UpstreamSettings) -> Pipeline:
-        return compose(upstream, settings, AttemptTracing(settings.propagate), self._hub)
+        pipeline = compose(upstream, settings, AttemptTracing(settings.propagate), self._hub)
+        if self._sharing is not None and shares(settings):
+            return replace(pipeline, run=_beginning(self._sharing, pipeline.run))
+        return pipeline
 
     def _retire(self, endpoint: Endpoint) -> None:
         self.sync_port.retire(endpoint)
@@ -193,6 +220,21 @@ class Resilience:
         from resilient_http import over_httpx2  # noqa: PLC0415 - an extra, imported only when used
 
         return getattr(over_httpx2, name)
+
+
+def shares(settings: UpstreamSettings) -> bool:
+    """Whether calls to such an upstream need what processes share."""
+    return settings.circuit is not None and settings.circuit.shared is not None
+
+
+def _beginning(sharing: Sharing, run: Callable[[Call], Awaitable[Any]]) -> Callable[[Call], Awaitable[Any]]:
+    """The same way of a call; the first one begins the sharing."""
+
+    def run_sharing(call: Call) -> Awaitable[Any]:
+        sharing.begin()
+        return run(call)
+
+    return run_sharing
 
 
 def _as_settings(settings: Any) -> Settings:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.live.nginx import HELLO, Nginx, find_nginx
+from tests.live.redis import RedisServer, find_redis
 from tests.live.servers import FaultServer, Script, full_backlog, refused_url
 from tests.live.tls import TlsAuthority
 
@@ -70,6 +71,20 @@ def nginx(tmp_path: Path) -> Iterator[Callable[..., Nginx]]:
             root = tmp_path / f"nginx-{next(numbers)}"
             root.mkdir()
             return servers.enter_context(Nginx(command, root, server))
+
+        yield start
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Starts a Redis, with the password given. A missing one fails the test, as a missing nginx does."""
+    command = find_redis()
+    if command is None:
+        pytest.fail("this test needs redis-server; install it with: apt-get install redis-server")
+    with ExitStack() as servers:
+
+        def start(password: str = "") -> RedisServer:
+            return servers.enter_context(RedisServer(command, tmp_path, password))
 
         yield start
 

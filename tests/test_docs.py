@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from resilient_http.settings.circuit import SharedCircuitSettings, SlowCallSettings
 from resilient_http.settings.models import EndpointSettings, InboundSettings, Settings, UpstreamSettings
+from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.validation import Model
 
 ROOT = Path(__file__).parent.parent
@@ -61,10 +63,14 @@ def test_the_settings_table_is_what_the_models_say():
     real = {
         "enabled": _shown(Settings.model_fields["enabled"].default),
         "backend": _shown(Settings.model_fields["backend"].default),
+        "shared": _shown(Settings.model_fields["shared"].default),
         "defaults": "",
         "upstreams": "none",
         **_flat(InboundSettings, "inbound."),
+        **_flat(SharedSettings, "shared."),
         **_flat(UpstreamSettings),
+        **_flat(SlowCallSettings, "circuit.slow_call."),
+        **_flat(SharedCircuitSettings, "circuit.shared."),
         **_flat(EndpointSettings),
     }
 
@@ -94,7 +100,7 @@ def _flat(model: type[Model], prefix: str = "") -> dict[str, str]:
 
 
 def _shown(value: object) -> str:
-    if value is None:
+    if value is None or value == {}:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()

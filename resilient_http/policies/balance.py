@@ -14,7 +14,7 @@ from resilient_http.events import EndpointPaused, Hub, Observed, Stalled
 from resilient_http.policies import AttemptProceed
 from resilient_http.semantics import DEPENDENCY_DOWN, retry_after
 from resilient_http.state.endpoints import Endpoint, Endpoints
-from resilient_http.state.outcome import Fault, Outcome, judge_fault, judge_status
+from resilient_http.state.outcome import Fault, Outcome, judge_fault
 
 GATEWAY_TIMEOUT = 504
 UNAVAILABLE = 503
@@ -60,7 +60,11 @@ class BalancePolicy:
         attempt.started = now
         call.tried = (*call.tried, endpoint)
         attempt.at_end(self._settle)
+        if attempt.permit is not None and attempt.permit.refused:
+            self._tell_observed(attempt, endpoint, now)
         reply = await proceed(attempt)
+        if attempt.streaming:
+            attempt.headers_took = port.now() - now
         if self._trusts_marker and DEPENDENCY_DOWN in reply.headers:
             attempt.excused = True
         elif reply.status_code == UNAVAILABLE and self._pause is not None:
@@ -94,7 +98,17 @@ class BalancePolicy:
         heard = attempt.streaming and outcome is not Outcome.UNANSWERED
         if attempt.lost:
             endpoint.latency.record(took)  # at least so long
-        endpoint.settle(attempt.permit, outcome, now, answered=answered, heard=heard, error=attempt.error)
+        if attempt.headers_took is not None:
+            took = attempt.headers_took  # how long the body lasts is between it and who reads it
+        endpoint.settle(attempt.permit, outcome, now, answered=answered, heard=heard, error=attempt.error, took=took)
+
+    def _tell_observed(self, attempt: Attempt, endpoint: Endpoint, now: float) -> None:
+        circuit = endpoint.circuit
+        retry_in = circuit.retry_in(now) if circuit is not None else None
+        would = f"not call {endpoint.url}: its circuit is open; next probe in {retry_in or 0.0:.3g} s"
+        attempt.call.journal.note(f"circuit (observed): would {would}")
+        if self._hub.listeners:
+            self._hub.emit(Observed(attempt.call.upstream, "circuit", would))
 
     def _refusal(self, attempt: Attempt, now: float) -> CircuitOpen | NoEndpoint:
         name = attempt.call.upstream
@@ -113,10 +127,10 @@ def judge(attempt: Attempt, endpoint: Endpoint, took: float) -> Outcome:
         if status == GATEWAY_TIMEOUT and attempt.hurried:
             # It gave up in time because we told it how little is left: as good as cut short by us.
             return endpoint.judge_cut(took, attempt.patience)
-        return Outcome.NEUTRAL if status is None else judge_status(status)
+        return Outcome.NEUTRAL if status is None else endpoint.outcomes.judge_status(status)
     if fault is Fault.CANCELLED and status is not None and status >= 500:
         # The user closed the stream early, but the failure had been answered before.
-        return judge_status(status)
+        return endpoint.outcomes.judge_status(status)
     if fault is Fault.TIMEOUT and attempt.streaming and attempt.call.overdue(attempt.started + took):
         # It answered; how long its body lasts is between it and who reads it.
         return Outcome.NEUTRAL

@@ -19,6 +19,7 @@ from resilient_http.settings.circuit import CircuitSettings
 from resilient_http.settings.limits import ConcurrencySettings, PauseSettings, Priority, RateLimitSettings
 from resilient_http.settings.network import DeadlineHeader, PoolSettings, TimeoutSettings, TlsSettings
 from resilient_http.settings.retry import HedgeSettings, RetrySettings
+from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.spelling import lower_keys, respell
 from resilient_http.settings.validation import Model, check_name, mistake_at, not_bool, settings_error, split_url
 from resilient_http.settings.values import HeaderName, Seconds
@@ -216,6 +217,7 @@ class Settings(Model):
         enabled: False is plain httpx with the same API: endpoints are chosen, nothing else happens.
         backend: "httpx", or its successor "httpx2".
         inbound: See InboundSettings.
+        shared: See SharedSettings; None for a process that shares nothing with others.
         defaults: What every upstream inherits, and all that an unnamed one has.
         upstreams: Name (a lower-case DNS label) to its settings.
 
@@ -226,6 +228,7 @@ class Settings(Model):
     enabled: bool = True
     backend: Literal["httpx", "httpx2"] = "httpx"
     inbound: InboundSettings = InboundSettings()
+    shared: SharedSettings | None = None
     defaults: UpstreamSettings = UpstreamSettings()
     upstreams: Mapping[str, UpstreamSettings] = {}
 
@@ -268,6 +271,16 @@ class Settings(Model):
             return raw
         upstreams = {name: _over(defaults, own) for name, own in raw["upstreams"].items()}
         return {**raw, "upstreams": upstreams}
+
+    @model_validator(mode="after")
+    def _shared_somewhere(self) -> Self:
+        places: list[tuple[tuple[str, ...], UpstreamSettings]] = [(("defaults",), self.defaults)]
+        places += [(("upstreams", name), upstream) for name, upstream in self.upstreams.items()]
+        for path, upstream in places:
+            if self.shared is None and upstream.circuit is not None and upstream.circuit.shared is not None:
+                message = 'needs a Redis at the root: "shared": {"redis": "redis://..."}'
+                raise mistake_at(*path, "circuit", "shared", message=message)
+        return self
 
     @field_validator("defaults")
     @classmethod

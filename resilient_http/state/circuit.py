@@ -7,74 +7,58 @@ Laws
     3. A result counts only for the generation that admitted it; late results are dropped.
     4. Half open, at most `probes` are under way. Each has a lease: one that does not report in time blocks nobody, and
        when it does report, to the same generation, it counts.
+    5. What a person switched by hand stands above every rule, here and in other processes.
+    6. While it is guided (other processes share it), it probes only with the right to; unguided, by its own time.
 
-    closed    -- the rule says "failing" ------->  open
+    closed    -- the diagnosis says "failing" ------>  open
+    closed    -- most other processes opened --->  open
     open      -- open_for has passed ----------->  half open (a leased probe)
     half open -- enough probes succeeded ------->  closed
-    half open -- a probe failed ---------------->  open, for longer
+    half open -- a probe failed, all were slow ->  open, for longer
+    any       -- another process's probes did -->  closed
     any       -- force_open() ------------------>  open until close()
+    any       -- force_close() ----------------->  closed until close(): counts, and never opens
     any       -- disable() --------------------->  disabled: admits all and counts nothing, until close()
 
-The rule (CircuitRules): failing is when half of the newest outcomes failed, or so many in a row, or fewer in a row
-while little is known. It is pybreaker's circuit as far as a user of pybreaker can see: storage, listeners,
-`current_state`, `open()`, `close()`, `half_open()` and its exception; the decisions are ours.
+What is failing: see diagnosis. It is pybreaker's circuit as far as a user of pybreaker can see (see breaker): storage,
+listeners, `current_state`, `open()`, `close()`, `half_open()` and its exception; the decisions are ours.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pybreaker
 
+from resilient_http.state.breaker import Breaker
+from resilient_http.state.diagnosis import Cause, CircuitRules, Diagnosis
 from resilient_http.state.outcome import FAILED, Outcome
-from resilient_http.state.window import Window
 
-logger = logging.getLogger("resilient_http.circuit")
-
-JITTER = 0.2  # a circuit's rest is varied by this share either way, so that processes do not probe in step
-
-
-class FailedAnswer(Exception):
-    """Handed to pybreaker listeners as the failure when an endpoint answered with a status that counts as one."""
-
-
-@dataclass(frozen=True, slots=True)
-class CircuitRules:
-    """The numbers of a circuit. Their meaning, ranges and reasons: see CircuitSettings."""
-
-    failure_rate: float = 0.5
-    min_calls: int = 20
-    window: int = 100
-    window_span: float = 30.0
-    streak: int = 10
-    quiet_streak: int = 5
-    open_for: float = 5.0
-    max_open_for: float = 60.0
-    calm_after: float = 60.0
-    probes: int = 1
-    successes: int = 2
-    lease: float = 10.0
+NEVER = float("-inf")
 
 
 class Permit:
-    """Leave to make one attempt. Hand it back once, with the outcome, to Circuit.record()."""
+    """Leave to make one attempt. Hand it back once, with the outcome, to Circuit.record().
 
-    __slots__ = ("expires", "generation", "probe")
+    Attributes:
+        refused: Whether it was given only because the circuit does no more than observe.
+    """
 
-    def __init__(self, generation: int, *, probe: bool = False, expires: float = 0.0) -> None:
+    __slots__ = ("expires", "generation", "probe", "refused")
+
+    def __init__(self, generation: int, *, probe: bool = False, expires: float = 0.0, refused: bool = False) -> None:
         self.generation = generation
         self.probe = probe
         self.expires = expires
+        self.refused = refused
 
 
-class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
+OBSERVED = Permit(-1, refused=True)  # of no generation: what it is used for would not have happened, so does not count
+
+
+class Circuit(Breaker):
     """The circuit of one endpoint. Thread-safe.
 
     Args:
@@ -84,6 +68,13 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
         clock: Monotonic seconds, for the switches that a person uses.
         listeners: pybreaker listeners. One that raises is logged and changes nothing.
         on_change: Called as `on_change(circuit, state)` after each change, with pybreaker's name of the new state.
+
+    Attributes:
+        cause: Why it last opened or closed.
+        rest: Seconds that it was last opened for.
+        observed: How many attempts it would have refused, had it not been told only to observe.
+        generation: Counts the changes of state.
+        wanted: Whether a call would have probed, had this process had the right to; see guide().
     """
 
     def __init__(
@@ -96,31 +87,36 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
         listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
         on_change: Callable[[Circuit, str], object] | None = None,
     ) -> None:
-        self.rules = rules or CircuitRules()
-        self._changes: deque[tuple[Any, Any]] = deque()
-        self._telling = False
+        self.rules = rules = rules or CircuitRules()
         super().__init__(
-            fail_max=self.rules.streak,
-            reset_timeout=self.rules.open_for,
-            success_threshold=self.rules.successes,
+            clock=clock,
+            on_change=on_change,
+            fail_max=rules.streak or rules.failures or rules.min_calls,
+            reset_timeout=rules.open_for,
+            success_threshold=rules.successes,
             listeners=listeners,
             name=name,
         )
-        self._on_change = on_change
         self._rng = rng or random.Random()
-        self._clock = clock
-        self._window = Window(self.rules.window, self.rules.window_span)
-        self._streak = 0
-        self._generation = 0
+        self._diagnosis = Diagnosis(rules)
+        self._slow_after = rules.slow_after
+        self.generation = 0
+        self.cause = Cause.NONE
+        self.observed = 0
         self._admits_all: Permit | None = Permit(0)  # None unless closed or disabled
+        self._counts: Permit | None = self._admits_all  # the same, but None when disabled
         self._disabled = False
-        self._held = False
-        self._rest = self.rules.open_for  # of the next time; `rest` is the jittered one of this time
+        self._held = False  # by hand, open or closed
+        self._rest = rules.open_for  # of the next time; `rest` is the jittered one of this time
         self.rest = 0.0
         self._opens_until = 0.0
-        self._closed_since = float("-inf")
+        self._closed_since = NEVER
         self._probes: list[Permit] = []
         self._good_probes = 0
+        self._slow_probes = 0
+        self.wanted = False
+        self._guided_until = NEVER
+        self._right_until = NEVER
 
     # Decisions
 
@@ -131,10 +127,15 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
             return permit
         with self._lock:
             permit = self._acquire_probe(now)
+            if permit is None and self.rules.observe and not self._held:
+                self.observed += 1
+                permit = OBSERVED
         self._announce()
         return permit
 
-    def record(self, permit: Permit, outcome: Outcome, now: float, error: BaseException | None = None) -> None:
+    def record(
+        self, permit: Permit, outcome: Outcome, now: float, error: BaseException | None = None, took: float = 0.0
+    ) -> None:
         """Report how the attempt of `permit` ended. Every permit is reported exactly once.
 
         Args:
@@ -142,20 +143,24 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
             outcome: NEUTRAL gives a probe's lease back and counts for nothing else.
             now: Monotonic seconds.
             error: What pybreaker listeners are told as the failure.
+            took: Seconds that the endpoint took, for the rule about slow calls.
         """
         with self._lock:
-            if permit is self._admits_all and outcome is Outcome.SUCCESS and not self._disabled:
+            if permit is self._counts and outcome is Outcome.SUCCESS and took <= self._slow_after:
                 # The usual case, by the shortest way.
-                self._streak = 0
-                self._window.add(now, False)
+                diagnosis = self._diagnosis
+                diagnosis.streak = 0
+                diagnosis.window.add(now, False)
                 if not self._listeners:
                     return
-            elif self._disabled or permit.generation != self._generation:
+            elif self._disabled or permit.generation != self.generation:
                 return
             elif permit.probe:
-                self._record_probe(permit, outcome, now)
+                self._record_probe(permit, outcome, now, slow=took > self._slow_after)
             elif outcome is not Outcome.NEUTRAL:
-                self._record_closed(outcome, now)
+                cause = self._diagnosis.add(now, outcome, slow=took > self._slow_after)
+                if cause and not self._held:
+                    self._trip(now, cause)
         if self._changes or self._listeners:
             self._announce()
             self._tell(outcome, error)
@@ -167,8 +172,10 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
                 return 0.0
             if self._held:
                 return None
-            if self.current_state == pybreaker.STATE_OPEN:
-                return max(0.0, self._opens_until - now)
+            if self.current_state == pybreaker.STATE_OPEN and now < self._opens_until:
+                return self._opens_until - now
+            if not self._may_probe(now):
+                return self._guided_until - now
             live = [probe.expires for probe in self._probes if probe.expires > now]
             return min(live) - now if len(live) >= self.rules.probes else 0.0
 
@@ -181,12 +188,65 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
         """Whether calls pass as usual (closed, or disabled)."""
         return self._admits_all is not None
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person has put it into the state that it is in, so that no other process has a say."""
+        return self._held or self._disabled or (self.cause is Cause.HAND and self._admits_all is None)
+
+    # What other processes say; see shared_circuit
+
+    def follow(self, now: float, generation: int) -> None:
+        """Open, if closed and still of that generation: most other processes have."""
+        with self._lock:
+            if self.closed and not self.by_hand and generation == self.generation:
+                self._trip(now, Cause.OTHERS)
+        self._announce()
+
+    def join(self, now: float, generation: int) -> None:
+        """Close, if open and still of that generation: another process's probes succeeded."""
+        with self._lock:
+            if not self.closed and not self.by_hand and generation == self.generation:
+                self._enter_closed(now, Cause.OTHERS)
+        self._announce()
+
+    def postpone(self, until: float, rest: float) -> None:
+        """Rest until that instant, if open: another process's probe failed, and it rests for `rest` seconds."""
+        with self._lock:
+            if self.current_state == pybreaker.STATE_OPEN and not self.by_hand:
+                self._opens_until = max(self._opens_until, until)
+                self._rest = min(self.rules.max_open_for, max(self._rest, 2 * rest))
+
+    def guide(self, until: float, right_until: float) -> None:
+        """Until `until` let no probe through, but before `right_until`: the right to probe is one process's."""
+        with self._lock:
+            self._guided_until = until
+            self._right_until = right_until
+            if right_until > NEVER:
+                self.wanted = False
+
+    def due_in(self, now: float) -> float:
+        """Seconds until it would probe, had it the right; 0.0 when it would now, infinity when it is closed."""
+        with self._lock:
+            if self.closed or self.by_hand:
+                return float("inf")
+            return max(0.0, self._opens_until - now) if self.current_state == pybreaker.STATE_OPEN else 0.0
+
+    def probing(self, now: float) -> bool:
+        """Whether a probe is under way."""
+        with self._lock:
+            return any(probe.expires > now for probe in self._probes)
+
+    def evidence(self) -> tuple[float, float]:
+        """When the newest success and the newest failure were that it counted since it was last closed."""
+        with self._lock:
+            return self._diagnosis.window.newest(failed=False), self._diagnosis.window.newest(failed=True)
+
     # Switches for people, with pybreaker's names where it has them
 
     def open(self) -> bool:
         """Open as if the rule had said so: probes follow after `open_for`."""
         with self._lock:
-            self._trip(self._clock())
+            self._trip(self._clock(), Cause.HAND)
         self._announce()
         return True
 
@@ -194,167 +254,107 @@ class Circuit(pybreaker.CircuitBreaker):  # type: ignore[misc, unused-ignore]
         """Let probes through now."""
         with self._lock:
             self._enter_half_open()
+            self.cause = Cause.HAND
         self._announce()
 
     def close(self) -> None:
-        """Close, forget what was counted, and end what force_open() or disable() began."""
+        """Close, forget what was counted, and end what force_open(), force_close() or disable() began."""
         with self._lock:
-            self._enter_closed(self._clock())
+            self._enter_closed(self._clock(), Cause.HAND)
         self._announce()
 
     def force_open(self) -> None:
         """Open until close() is called: no probes."""
         with self._lock:
-            self._trip(self._clock())
+            self._trip(self._clock(), Cause.HAND)
+            self._held = True
+        self._announce()
+
+    def force_close(self) -> None:
+        """Close until close() is called: everything is admitted and counted, and no rule opens it."""
+        with self._lock:
+            self._enter_closed(self._clock(), Cause.HAND)
             self._held = True
         self._announce()
 
     def disable(self) -> None:
         """Admit everything and count nothing until close() is called."""
         with self._lock:
-            self._enter_closed(self._clock())
+            self._enter_closed(self._clock(), Cause.HAND)
             self._disabled = True
+            self._counts = None
         self._announce()
 
     @property
     def mode(self) -> str:
-        """closed, open, half-open, forced open or disabled."""
+        """closed, open, half-open, forced open, forced closed or disabled."""
         if self._disabled:
             return "disabled"
-        return "forced open" if self._held else self.current_state
-
-    # pybreaker's ways to make a call, without its lock around the call
-
-    @contextlib.contextmanager
-    def calling(self) -> Iterator[None]:
-        """Run a with block under a permit. An exception counts as a failure, cancellation as neutral."""
-        permit = self.acquire(self._clock())
-        if permit is None:
-            message = f"circuit of {self.name} is open"
-            raise pybreaker.CircuitBreakerError(message)
-        outcome, error = Outcome.SUCCESS, None
-        try:
-            yield
-        except Exception as exc:
-            outcome, error = (Outcome.FAILURE if self.is_system_error(exc) else Outcome.SUCCESS), exc
-            raise
-        except BaseException:
-            # Cancelled, or the process is ending: this says nothing about the endpoint.
-            outcome = Outcome.NEUTRAL
-            raise
-        finally:
-            self.record(permit, outcome, self._clock(), error)
-
-    def call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a plain function under a permit."""
-        with self.calling():
-            return func(*args, **kwargs)
+        return f"forced {self.current_state}" if self._held else self.current_state
 
     # The state machine; the lock is held
 
     def _acquire_probe(self, now: float) -> Permit | None:
-        if self._held:
+        rests = self.current_state == pybreaker.STATE_OPEN
+        if self._held or (rests and now < self._opens_until):
             return None
-        if self.current_state == pybreaker.STATE_OPEN:
-            if now < self._opens_until:
-                return None
+        if not self._may_probe(now):
+            self.wanted = True
+            return None
+        if rests:
             self._enter_half_open()
         self._probes = [probe for probe in self._probes if probe.expires > now]
         if len(self._probes) >= self.rules.probes:
             return None
-        probe = Permit(self._generation, probe=True, expires=now + self.rules.lease)
+        probe = Permit(self.generation, probe=True, expires=now + self.rules.lease)
         self._probes.append(probe)
         return probe
 
-    def _record_probe(self, permit: Permit, outcome: Outcome, now: float) -> None:
+    def _may_probe(self, now: float) -> bool:
+        return now >= self._guided_until or now < self._right_until or self.cause is Cause.HAND
+
+    def _record_probe(self, permit: Permit, outcome: Outcome, now: float, *, slow: bool) -> None:
         if permit in self._probes:  # else its lease had run out: it blocked nobody, and still it tells
             self._probes.remove(permit)
-        if outcome is Outcome.SUCCESS:
+        if outcome in FAILED:
+            self._trip(now, Cause.PROBE)
+        elif outcome is Outcome.SUCCESS:
+            rules = self.rules
             self._good_probes += 1
-            if self._good_probes >= self.rules.successes:
-                self._enter_closed(now)
-        elif outcome in FAILED:
-            self._trip(now)
+            self._slow_probes += slow
+            if self._good_probes < rules.successes:
+                return
+            if self._slow_probes and self._slow_probes >= rules.slow_rate * rules.successes:
+                self._trip(now, Cause.SLOW)
+            else:
+                self._enter_closed(now, Cause.PROBE)
 
-    def _record_closed(self, outcome: Outcome, now: float) -> None:
-        failed = outcome is not Outcome.SUCCESS
-        self._window.add(now, failed)
-        if not failed:
-            self._streak = 0
-            return
-        in_a_row = outcome is not Outcome.ERROR
-        self._streak += in_a_row
-        if self._failing(now, in_a_row=in_a_row):
-            self._trip(now)
-
-    def _failing(self, now: float, *, in_a_row: bool) -> bool:
-        rules = self.rules
-        known, failed = self._window.count(now)
-        if known >= rules.min_calls and failed >= rules.failure_rate * known:
-            return True
-        return in_a_row and self._streak >= (rules.streak if known >= rules.min_calls else rules.quiet_streak)
-
-    def _trip(self, now: float) -> None:
+    def _trip(self, now: float, cause: Cause) -> None:
         rules = self.rules
         if self.closed and now - self._closed_since >= rules.calm_after:
             self._rest = rules.open_for
-        self.rest = self._rest * self._rng.uniform(1 - JITTER, 1 + JITTER)
+        self.rest = self._rest * self._rng.uniform(1 - rules.jitter, 1 + rules.jitter)
         self._opens_until = now + self.rest
         self._rest = min(rules.max_open_for, self._rest * 2)
         self._begin_generation()
+        self.cause = cause
         super().open()
 
     def _enter_half_open(self) -> None:
         self._begin_generation()
         super().half_open()
 
-    def _enter_closed(self, now: float) -> None:
+    def _enter_closed(self, now: float, cause: Cause) -> None:
         self._begin_generation()
-        self._window.clear()
-        self._streak = 0
+        self._diagnosis.clear()
         self._closed_since = now
-        self._admits_all = Permit(self._generation)
+        self._admits_all = self._counts = Permit(self.generation)
+        self.cause = cause
         super().close()
 
     def _begin_generation(self) -> None:
-        self._generation += 1
-        self._admits_all = None
+        self.generation += 1
+        self._admits_all = self._counts = None
         self._probes = []
-        self._good_probes = 0
-        self._held = self._disabled = False
-
-    # Listeners: queued under the lock, told after it
-
-    def _create_new_state(self, new_state: str, prev_state: Any = None, notify: bool = False) -> Any:
-        state = super()._create_new_state(new_state, prev_state, notify=False)
-        if notify and prev_state is not None and prev_state.name != new_state:
-            self._changes.append((prev_state, state))
-        return state
-
-    def _announce(self) -> None:
-        # One thread tells at a time, so that everybody hears of the changes in the order in which they happened.
-        while self._changes:
-            with self._lock:
-                if self._telling or not self._changes:
-                    return
-                self._telling = True
-                old, new = self._changes.popleft()
-            try:
-                if self._on_change is not None:
-                    self._on_change(self, new.name)
-                self._each_listener("state_change", old, new)
-            finally:
-                self._telling = False
-
-    def _tell(self, outcome: Outcome, error: BaseException | None) -> None:
-        if outcome is Outcome.SUCCESS:
-            self._each_listener("success")
-        elif outcome is not Outcome.NEUTRAL:
-            self._each_listener("failure", error or FailedAnswer(outcome.value))
-
-    def _each_listener(self, method: str, *args: Any) -> None:
-        for listener in self.listeners:
-            try:
-                getattr(listener, method)(self, *args)
-            except Exception:
-                logger.exception("a listener of the circuit of %s failed", self.name)
+        self._good_probes = self._slow_probes = 0
+        self._held = self._disabled = self.wanted = False

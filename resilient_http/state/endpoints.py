@@ -22,13 +22,10 @@ from dataclasses import dataclass, field
 
 from resilient_http.state.circuit import Circuit, Permit
 from resilient_http.state.latency import Latency
-from resilient_http.state.outcome import FAILED, Outcome
+from resilient_http.state.outcome import FAILED, Outcome, OutcomeRules
 
 PENALTY = 4.0
 HALF_LIFE = 5.0
-SILENT_UNKNOWN = 1.0
-SILENT_LEAST = 0.25
-SILENT_IN_A_ROW = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +66,14 @@ class Endpoint:
         backup: Used only when no other endpoint is admitted.
         circuit: Its circuit, or None when the upstream has none.
         link: How it is reached.
+
+    Attributes:
+        outcomes: What an attempt counts as, where a user has changed that.
     """
 
     __slots__ = (
         "_cut_in_a_row", "_lock", "_penalised", "_penalty", "_uncounted", "backup", "circuit", "host",
-        "in_flight", "latency", "link", "netloc", "paused_until", "port", "scheme", "url", "weight",
+        "in_flight", "latency", "link", "netloc", "outcomes", "paused_until", "port", "scheme", "url", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +97,7 @@ class Endpoint:
         self.backup = backup
         self.circuit = circuit
         self.link = link or Link()
+        self.outcomes = OutcomeRules()
         self.in_flight = 0
         self.paused_until = -math.inf
         self.latency = Latency()
@@ -122,14 +123,16 @@ class Endpoint:
 
         Silent, so a failure, when it was patient enough: min(`patience`, 4 times the usual p95 but at least 0.25 s), or
         1 s while the p95 is unknown; or when it is the tenth in a row that waited 0.25 s with no answer between them.
+        The numbers are those of OutcomeRules.
         """
+        rules = self.outcomes
         usual = self.latency.quantile(0.95)
-        needed = SILENT_UNKNOWN if usual is None else max(SILENT_LEAST, 4 * usual)
+        needed = rules.silent_after if usual is None else max(rules.silent_least, rules.silent_factor * usual)
         silent = waited >= min(patience, needed)
-        if waited >= SILENT_LEAST:
+        if waited >= rules.silent_least:
             with self._lock:
                 self._cut_in_a_row += 1
-                silent = silent or self._cut_in_a_row >= SILENT_IN_A_ROW
+                silent = silent or self._cut_in_a_row >= rules.silent_in_a_row
                 self._uncounted += not silent
         return Outcome.UNANSWERED if silent else Outcome.NEUTRAL
 
@@ -142,6 +145,7 @@ class Endpoint:
         answered: float | None = None,
         heard: bool = False,
         error: BaseException | None = None,
+        took: float = 0.0,
     ) -> None:
         """An attempt at this endpoint ended.
 
@@ -152,6 +156,7 @@ class Endpoint:
             answered: Seconds to the whole answer, or None when there was none.
             heard: Whether there was one whose body nobody read to its end.
             error: The exception, for listeners of the circuit.
+            took: Seconds that the endpoint took, for the circuit's rule about slow calls.
         """
         with self._lock:
             self.in_flight -= 1
@@ -161,7 +166,7 @@ class Endpoint:
             silent_too = 0
             if answered is not None or heard:
                 self._cut_in_a_row = self._uncounted = 0
-            elif outcome is Outcome.UNANSWERED and self._cut_in_a_row >= SILENT_IN_A_ROW:
+            elif outcome is Outcome.UNANSWERED and self._cut_in_a_row >= self.outcomes.silent_in_a_row:
                 # Those before this one turn out to have been silent too.
                 silent_too, self._cut_in_a_row, self._uncounted = self._uncounted, 0, 0
         if answered is not None and outcome is Outcome.SUCCESS:
@@ -169,9 +174,9 @@ class Endpoint:
             self.latency.record(answered)
         if self.circuit is None or permit is None:
             return
-        self.circuit.record(permit, outcome, now, error)
+        self.circuit.record(permit, outcome, now, error, took)
         for _ in range(silent_too):
-            self.circuit.record(permit, outcome, now, error)
+            self.circuit.record(permit, outcome, now, error, took)
 
     def _faded(self, now: float) -> float:
         passed = now - self._penalised

@@ -9,10 +9,14 @@ below 500, and 501                                      success
 unreachable, broken off, TLS failure, timeout, silent   unanswered: a failure without an answer
 cut short before it was silent, cancelled, closed early neutral
 while we ourselves stalled or lacked resources          neutral
+
+OutcomeRules holds what a user has changed of it, and the numbers of "silent".
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
 
@@ -43,8 +47,31 @@ FAILED = frozenset({Outcome.ERROR, Outcome.FAILURE, Outcome.UNANSWERED})
 _UNANSWERED = frozenset({Fault.UNREACHABLE, Fault.UNTRUSTED, Fault.TIMEOUT, Fault.BROKEN})
 
 
+@dataclass(frozen=True, slots=True)
+class OutcomeRules:
+    """What of the table is a setting. Meaning, ranges and reasons: see CircuitSettings and SilentSettings.
+
+    Attributes:
+        statuses: What answers with these statuses count as, over the table.
+        silent_after: Seconds without an answer after which an attempt is silent while the usual p95 is unknown.
+        silent_least: Seconds without an answer below which none is silent.
+        silent_factor: How many times the usual p95 is too long.
+        silent_in_a_row: How many in a row that each waited `silent_least` are silent together.
+    """
+
+    statuses: Mapping[int, Outcome] = field(default_factory=dict)
+    silent_after: float = 1.0
+    silent_least: float = 0.25
+    silent_factor: float = 4.0
+    silent_in_a_row: int = 10
+
+    def judge_status(self, status: int) -> Outcome:
+        """What a complete answer with this status counts as."""
+        return self.statuses.get(status) or judge_status(status)
+
+
 def judge_status(status: int) -> Outcome:
-    """What a complete answer with this status counts as."""
+    """What a complete answer with this status counts as by the table."""
     if status < 400:
         return Outcome.SUCCESS
     if status < 500:

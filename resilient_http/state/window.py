@@ -7,6 +7,7 @@ Laws
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 
@@ -18,38 +19,48 @@ class Window:
         span: Seconds after which an outcome is forgotten. Positive.
     """
 
-    __slots__ = ("_failed", "_outcomes", "_size", "_span")
+    __slots__ = ("_failed", "_outcomes", "_size", "_slow", "_span")
 
     def __init__(self, size: int, span: float) -> None:
         self._size = size
         self._span = span
-        self._outcomes: deque[tuple[float, bool]] = deque()
+        self._outcomes: deque[tuple[float, bool, bool]] = deque()
         self._failed = 0
+        self._slow = 0
 
-    def add(self, now: float, failed: bool) -> None:
+    def add(self, now: float, failed: bool, slow: bool = False) -> None:
         """Remember one outcome at `now`, monotonic seconds."""
         outcomes = self._outcomes
-        outcomes.append((now, failed))
+        outcomes.append((now, failed, slow))
         if failed:
             self._failed += 1
+        if slow:
+            self._slow += 1
         if len(outcomes) > self._size:
             self._forget_oldest()
         oldest = now - self._span
         while outcomes[0][0] < oldest:
             self._forget_oldest()
 
-    def count(self, now: float) -> tuple[int, int]:
-        """How many outcomes are known, and how many of them failed."""
+    def count(self, now: float) -> tuple[int, int, int]:
+        """How many outcomes are known, how many of them failed, and how many were slow."""
         oldest = now - self._span
         while self._outcomes and self._outcomes[0][0] < oldest:
             self._forget_oldest()
-        return len(self._outcomes), self._failed
+        return len(self._outcomes), self._failed, self._slow
+
+    def newest(self, *, failed: bool) -> float:
+        """When the newest failure, or the newest success, was; minus infinity when none is known. O(size)."""
+        return next((at for at, bad, _ in reversed(self._outcomes) if bad == failed), -math.inf)
 
     def clear(self) -> None:
         """Forget everything."""
         self._outcomes.clear()
-        self._failed = 0
+        self._failed = self._slow = 0
 
     def _forget_oldest(self) -> None:
-        if self._outcomes.popleft()[1]:
+        _, failed, slow = self._outcomes.popleft()
+        if failed:
             self._failed -= 1
+        if slow:
+            self._slow -= 1

@@ -13,14 +13,17 @@ import pybreaker
 
 from resilient_http.call import Call
 from resilient_http.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Hub
+from resilient_http.settings.circuit import CircuitSettings
 from resilient_http.settings.limits import ConcurrencySettings
 from resilient_http.settings.models import EndpointSettings, UpstreamSettings
 from resilient_http.settings.overrides import frozen, overridden
 from resilient_http.state.adaptive_limit import AdaptiveLimit
-from resilient_http.state.circuit import Circuit, CircuitRules
+from resilient_http.state.circuit import Circuit
 from resilient_http.state.concurrency import ConcurrencyLimit
+from resilient_http.state.diagnosis import CircuitRules
 from resilient_http.state.endpoints import Endpoint, Endpoints, Link
 from resilient_http.state.latency import Latency
+from resilient_http.state.outcome import Outcome, OutcomeRules
 from resilient_http.state.pauses import Pauses
 from resilient_http.state.retry_budget import RetryBudget
 from resilient_http.state.tally import Tally
@@ -61,7 +64,12 @@ class Upstream:
         compose: Makes its pipeline.
         circuit_listeners: pybreaker listeners for each of its circuits.
         rng: Source of jitter.
+
+    Attributes:
+        on_change: Called after each change of one of its circuits, or None.
     """
+
+    on_change: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -158,11 +166,12 @@ class Upstream:
         if own.circuit is not None and self.enabled:
             endpoint.circuit = Circuit(
                 f"{self.name} at {endpoint.url}",
-                CircuitRules(**own.circuit.model_dump()),
+                circuit_rules(own.circuit),
                 rng=self._rng,
                 listeners=self._listeners,
                 on_change=lambda circuit, state: self._announce(endpoint, circuit, state),
             )
+            endpoint.outcomes = outcome_rules(own.circuit)
         endpoint.link = Link(
             host=(own.host or endpoint.netloc) if self.named else None,
             server_name=(urlsplit(f"//{own.host}").hostname if own.host else host) if self.named else None,
@@ -177,14 +186,16 @@ class Upstream:
         return endpoint
 
     def _announce(self, endpoint: Endpoint, circuit: Circuit, state: str) -> None:
+        if self.on_change is not None:
+            self.on_change()
         if not self._hub.listeners:
             return
         if state == pybreaker.STATE_OPEN:
-            self._hub.emit(CircuitOpened(self.name, endpoint.url, circuit.rest))
+            self._hub.emit(CircuitOpened(self.name, endpoint.url, circuit.rest, circuit.cause.value))
         elif state == pybreaker.STATE_HALF_OPEN:
             self._hub.emit(CircuitHalfOpened(self.name, endpoint.url))
         else:
-            self._hub.emit(CircuitClosed(self.name, endpoint.url))
+            self._hub.emit(CircuitClosed(self.name, endpoint.url, circuit.cause.value))
 
     def _limit(self) -> ConcurrencyLimit:
         # Never more permits than connections: so nothing waits inside httpcore, where a cancelled wait leaks.
@@ -218,6 +229,21 @@ def _limit_of(own: ConcurrencySettings, most: int) -> ConcurrencyLimit:
     return ConcurrencyLimit(min(own.limit, most), own.queue, shed_at=own.shed_at, reserve=own.reserve)
 
 
+def circuit_rules(settings: CircuitSettings) -> CircuitRules:
+    """The numbers that a circuit goes by."""
+    own = settings.model_dump(exclude={"slow_call", "outcomes", "silent", "shared"})
+    if settings.slow_call is not None:
+        own |= {"slow_after": settings.slow_call.duration, "slow_rate": settings.slow_call.rate}
+    return CircuitRules(**own)
+
+
+def outcome_rules(settings: CircuitSettings) -> OutcomeRules:
+    """What attempts count as."""
+    statuses = {status: Outcome(outcome) for status, outcome in settings.outcomes.items()}
+    silent = {f"silent_{name}": value for name, value in settings.silent.model_dump().items()}
+    return OutcomeRules(statuses, **silent)
+
+
 def _endpoint_status(member: Endpoint, now: float) -> dict[str, Any]:
     circuit = member.circuit
     status: dict[str, Any] = {
@@ -231,5 +257,10 @@ def _endpoint_status(member: Endpoint, now: float) -> dict[str, Any]:
         "circuit": None,
     }
     if circuit is not None:
-        status["circuit"] = {"state": circuit.mode, "retry_in": circuit.retry_in(now)}
+        status["circuit"] = {
+            "state": circuit.mode,
+            "cause": circuit.cause.value,
+            "retry_in": circuit.retry_in(now),
+            "observed": circuit.observed if circuit.rules.observe else None,
+        }
     return status

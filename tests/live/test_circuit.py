@@ -235,3 +235,50 @@ def test_a_circuit_is_switched_by_hand(fault_server):
         server.play(answer(503))
         assert {client.get("http://payments/").status_code for _ in range(30)} == {503}
         assert resilience.status()["upstreams"]["payments"]["endpoints"][0]["circuit"]["state"] == "disabled"
+
+
+@pytest.mark.parametrize(("streamed", "opens"), [(False, True), (True, False)])
+def test_a_slow_body_is_a_slow_call_unless_the_user_streams_it(caller, fault_server, streamed, opens):
+    server = fault_server(drip_body(0.05, chunks=4))
+    rule = {"slow_call": {"duration": 0.1}, "min_calls": 3, "window": 3}
+    resilience = caller.resilience(upstream(server.url, circuit=rule))
+
+    async def body(client):
+        for _ in range(3):
+            if streamed:
+                await client.stream("GET", "http://payments/")
+            else:
+                await client.get("http://payments/")
+
+    caller.run(resilience, body)
+
+    assert (the_circuit(resilience).mode == "open") == opens
+
+
+def test_slow_headers_are_a_slow_call_for_a_stream_too(caller, fault_server):
+    server = fault_server(delay(0.15, answer(200, b"body")))
+    rule = {"slow_call": {"duration": 0.1}, "min_calls": 3, "window": 3}
+    resilience = caller.resilience(upstream(server.url, circuit=rule))
+
+    async def body(client):
+        for _ in range(3):
+            await client.stream("GET", "http://payments/")
+
+    caller.run(resilience, body)
+
+    assert the_circuit(resilience).cause == "slow calls"
+
+
+def test_an_observing_circuit_is_never_in_the_way(caller, refused_url):
+    told = []
+    resilience = caller.resilience(upstream(refused_url, circuit={"observe": True}), listeners=[told.append])
+
+    async def body(client):
+        for _ in range(8):
+            with pytest.raises(caller.module.ConnectError):
+                await client.get("http://payments/")
+
+    caller.run(resilience, body)
+
+    assert [type(event).__name__ for event in told].count("Observed") == 3
+    assert the_circuit(resilience).observed == 3

@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from resilient_http.settings.circuit import SharedCircuitSettings
 from resilient_http.settings.models import Settings
+from resilient_http.settings.shared import SharedSettings
 from resilient_http.state.backoff import Backoff
-from resilient_http.state.circuit import CircuitRules
+from resilient_http.state.diagnosis import CircuitRules
+from resilient_http.state.outcome import OutcomeRules
+from resilient_http.state.shared_circuit import SharingRules
+from resilient_http.upstreams.upstream import circuit_rules, outcome_rules
 
 FILE = __file__  # one that is there
 
@@ -39,12 +44,19 @@ def test_the_defaults_of_an_upstream_are_those_of_the_design():
             "window_span": 30.0,
             "streak": 10,
             "quiet_streak": 5,
+            "failures": None,
+            "slow_call": None,
+            "outcomes": {},
+            "silent": {"after": 1.0, "least": 0.25, "factor": 4.0, "in_a_row": 10},
             "open_for": 5.0,
             "max_open_for": 60.0,
+            "jitter": 0.2,
             "calm_after": 60.0,
             "probes": 1,
             "successes": 2,
             "lease": 10.0,
+            "shared": None,
+            "observe": False,
         },
         "concurrency": {
             "limit": 100,
@@ -87,8 +99,24 @@ def test_the_defaults_at_the_root_are_those_of_the_design():
             "cancel_on_disconnect": True,
             "answers": True,
         },
+        "shared": None,
         "upstreams": {},
     }
+
+
+def test_what_is_off_by_default_has_defaults_too():
+    shared = {"redis": "redis://10.0.0.5:6379/0"}
+    circuit = {"slow_call": {"duration": 2.0}, "shared": {}}
+    settings = Settings(shared=shared, defaults={"circuit": circuit})
+    assert settings.shared.model_dump(exclude={"redis"}) == {
+        "prefix": "resilient-http",
+        "interval": 0.25,
+        "timeout": 0.25,
+        "expires": 2.0,
+        "max_backoff": 5.0,
+    }
+    assert settings.defaults.circuit.slow_call.model_dump() == {"duration": 2.0, "rate": 1.0}
+    assert settings.defaults.circuit.shared.model_dump() == {"quorum": 2, "share": 0.5, "veto": 0.5}
 
 
 def test_an_endpoint_is_written_as_its_url_or_as_a_mapping():
@@ -115,7 +143,11 @@ def test_an_endpoints_origin(url, origin):
 
 def test_the_state_machines_have_the_same_defaults():
     upstream = Settings().defaults
-    assert CircuitRules(**upstream.circuit.model_dump()) == CircuitRules()
+    assert circuit_rules(upstream.circuit) == CircuitRules()
+    assert outcome_rules(upstream.circuit) == OutcomeRules()
+    shared = SharedSettings(redis="redis://n1")
+    rules = SharingRules(**SharedCircuitSettings().model_dump(), expires=shared.expires, interval=shared.interval)
+    assert rules == SharingRules()
     assert Backoff(**upstream.retry.backoff.model_dump()) == Backoff()
 
 
@@ -167,11 +199,15 @@ def test_collections_are_tuples():
                 "payments": {"endpoints": ["https://n1"], "tls": {"verify": False, "cert": [__file__, __file__]}}
             }
         },
+        {
+            "shared": {"redis": "redis://:secret@n1/0"},
+            "defaults": {"circuit": {"shared": {}, "outcomes": {"500": "neutral"}}},
+        },
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"total": 2.0}}}},
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"attempt": 20.0}}}},
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"total": None, "attempt": None}}}},
     ],
-    ids=["none", "root", "all off", "endpoints", "proxy", "tls", "short total", "long attempt", "no timeout"],
+    ids=["none", "root", "all off", "endpoints", "proxy", "tls", "shared", "short total", "long attempt", "no timeout"],
 )
 def test_what_was_dumped_can_be_read_again(raw):
     settings = Settings(**raw)
@@ -184,3 +220,10 @@ def test_a_proxys_credentials_are_not_shown():
     assert "secret" not in str(settings)
     assert "secret" not in settings.model_dump_json()
     assert settings.upstreams["payments"].proxy.get_secret_value() == "http://user:secret@proxy"
+
+
+def test_a_redis_password_is_not_shown():
+    for url in ("redis://:secret@n1:6379/0", "rediss://user:secret@n1", "unix:///run/secret.sock"):
+        settings = Settings(shared={"redis": url})
+        assert "secret" not in repr(settings) + str(settings) + settings.model_dump_json()
+        assert settings.shared.redis.get_secret_value() == url

@@ -34,11 +34,12 @@ SECONDS = [
     "timeout.total", "timeout.attempt", "timeout.connect", "timeout.read", "timeout.write", "timeout.pool",
     "pool.keepalive_expiry", "retry.max_wait", "retry.backoff.base", "retry.backoff.cap",
     "retry.backoff.throttled_base", "circuit.window_span", "circuit.open_for", "circuit.max_open_for",
-    "circuit.calm_after", "circuit.lease",
+    "circuit.calm_after", "circuit.lease", "circuit.slow_call.duration", "circuit.silent.after",
+    "circuit.silent.least", "circuit.shared.veto",
 ]  # fmt: skip
 COUNTS = [
-    "pool.max_connections", "retry.max_attempts", "circuit.min_calls", "circuit.window", "circuit.streak",
-    "circuit.quiet_streak", "circuit.probes", "circuit.successes", "concurrency.limit",
+    "pool.max_connections", "retry.max_attempts", "circuit.min_calls", "circuit.window", "circuit.probes",
+    "circuit.successes", "circuit.silent.in_a_row", "circuit.shared.quorum", "concurrency.limit",
 ]  # fmt: skip
 
 
@@ -60,6 +61,13 @@ def test_a_count_is_a_whole_number_from_one(path, value):
     assert error.value is value
 
 
+@pytest.mark.parametrize("path", ["circuit.streak", "circuit.quiet_streak", "circuit.failures"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "many"])
+def test_a_count_that_can_be_switched_off_is_a_whole_number_from_one(path, value):
+    assert refused_in_payments(**nested(path, value)).path == f"upstreams.payments.{path}"
+    Settings(upstreams={"payments": {"endpoints": ["http://n1"], **nested(path, None)}})
+
+
 @pytest.mark.parametrize("path", ["pool.max_keepalive", "concurrency.queue"])
 @pytest.mark.parametrize("value", [-1, 1.5, False])
 def test_a_size_is_a_whole_number_from_zero(path, value):
@@ -67,7 +75,16 @@ def test_a_size_is_a_whole_number_from_zero(path, value):
     Settings(upstreams={"payments": {"endpoints": ["http://n1"], **nested(path, 0)}})
 
 
-@pytest.mark.parametrize("path", ["retry.budget.ratio", "retry.backoff.elsewhere", "circuit.failure_rate"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "retry.budget.ratio",
+        "retry.backoff.elsewhere",
+        "circuit.failure_rate",
+        "circuit.jitter",
+        "circuit.shared.share",
+    ],
+)
 @pytest.mark.parametrize("value", [1.01, -0.1, math.nan, True])
 def test_a_ratio_is_between_zero_and_one(path, value):
     error = refused_in_payments(**nested(path, value))
@@ -200,6 +217,82 @@ def test_a_rate_that_can_never_be_believed_is_refused():
 
 def test_a_rest_that_begins_above_its_end_is_refused():
     assert "open_for (90 s) is longer than max_open_for (60 s)" in str(refused_in_payments(circuit={"open_for": 90}))
+
+
+def test_a_circuit_that_no_rule_opens_is_refused():
+    off = {"failure_rate": None, "streak": None, "quiet_streak": None}
+    error = refused_in_payments(circuit=off)
+    assert error.path == "upstreams.payments.circuit"
+    assert "no rule is left that would open it" in str(error)
+    for rule in ({"failures": 5}, {"slow_call": {"duration": 1.0}}):
+        Settings(upstreams={"payments": {"endpoints": ["http://n1"], "circuit": {**off, **rule}}})
+
+
+def test_min_calls_may_be_anything_when_no_share_is_asked_for():
+    circuit = {"failure_rate": None, "window": 10}
+    Settings(upstreams={"payments": {"endpoints": ["http://n1"], "circuit": circuit}})
+    assert "can never be reached" in str(refused_in_payments(circuit={**circuit, "slow_call": {"duration": 1.0}}))
+
+
+@pytest.mark.parametrize(
+    ("own", "path"),
+    [
+        ({"slow_call": {"rate": 0.5}}, "slow_call.duration"),
+        ({"slow_call": {"duration": 1.0, "rate": 0}}, "slow_call.rate"),
+        ({"slow_call": 5.0}, "slow_call"),
+        ({"silent": None}, "silent"),
+        ({"silent": {"factor": 0}}, "silent.factor"),
+        ({"silent": {"factor": True}}, "silent.factor"),
+        ({"observe": "perhaps"}, "observe"),
+        ({"shared": True}, "shared"),
+    ],
+)
+def test_what_a_circuit_cannot_be(own, path):
+    assert refused_in_payments(circuit=own).path == f"upstreams.payments.circuit.{path}"
+
+
+@pytest.mark.parametrize(
+    "outcomes", [{99: "failure"}, {600: "failure"}, {"many": "failure"}, {500: "bad"}, {500: None}]
+)
+def test_an_outcome_is_of_a_status_and_one_of_the_tables(outcomes):
+    assert refused_in_payments(circuit={"outcomes": outcomes}).path.startswith("upstreams.payments.circuit.outcomes")
+
+
+# What processes share
+
+
+def test_a_circuit_is_shared_through_something():
+    error = refused_in_payments(circuit={"shared": {}})
+    assert error.path == "upstreams.payments.circuit.shared"
+    assert "needs a Redis at the root" in str(error)
+    assert refused(defaults={"circuit": {"shared": {}}}).path == "defaults.circuit.shared"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "n1:6379", "http://n1", "redis://", "redis://n1/zero", "redis://n1:0", "redis://n1/0?db=1", "unix://", 5],
+)
+def test_a_redis_is_a_url(url):
+    assert refused(shared={"redis": url}).path == "shared.redis"
+
+
+@pytest.mark.parametrize("key", ["interval", "timeout", "expires", "max_backoff"])
+@pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, True, "soon"])
+def test_durations_of_what_is_shared_are_positive(key, value):
+    assert refused(shared={"redis": "redis://n1", key: value}).path == f"shared.{key}"
+
+
+def test_what_expires_before_it_is_told_again_is_refused():
+    error = refused(shared={"redis": "redis://n1", "interval": 1.0})
+    assert error.path == "shared"
+    assert "expires (2 s) is shorter than four times interval (1 s)" in str(error)
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    monkeypatch.setattr("resilient_http.settings.shared.find_spec", lambda name: None)
+    error = refused(shared={"redis": "redis://n1"})
+    assert error.path == "shared.redis"
+    assert 'pip install "resilient-http[redis]"' in str(error)
 
 
 # Unknown keys
@@ -464,6 +557,12 @@ def test_it_is_a_value_error_and_pickles():
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "proxy": ["http://user:hunter2@proxy"]}}},
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "prxy": "http://user:hunter2@proxy"}}},
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "host": "http://user:hunter2@n1"}}},
+        {"shared": {"redis": "http://:hunter2@n1"}},
+        {"shared": {"redis": "redis://:hunt/er2@n1"}},
+        {"shared": {"redis": "redis://n1/0?password=hunter2"}},
+        {"shared": {"redis": ["redis://:hunter2@n1"]}},
+        {"shared": "redis://:hunter2@n1"},
+        {"shared": {"redsi": "redis://:hunter2@n1"}},
     ],
 )
 def test_credentials_are_not_in_the_message(raw):

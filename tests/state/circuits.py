@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from resilient_http.state.circuit import Circuit, CircuitRules
+from resilient_http.state.circuit import Circuit
+from resilient_http.state.diagnosis import CircuitRules
 from resilient_http.state.outcome import Outcome
 
 OUTCOMES = {

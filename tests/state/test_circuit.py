@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_http.state.circuit import Circuit, CircuitRules
+from resilient_http.state.circuit import Circuit
+from resilient_http.state.diagnosis import CircuitRules
 from resilient_http.state.outcome import Outcome
+from resilient_http.upstreams.upstream import circuit_rules
 from tests.state.circuits import Clock, circuit_of, feed, opened, probe
 
 # The rule: half of the newest 100 within 30 s, of at least 20
@@ -453,4 +455,4 @@ def test_its_rules_can_be_changed():
 def test_the_defaults_are_those_of_the_settings():
     from resilient_http.settings.models import CircuitSettings
 
-    assert CircuitRules(**CircuitSettings().model_dump()) == CircuitRules()
+    assert circuit_rules(CircuitSettings()) == CircuitRules()

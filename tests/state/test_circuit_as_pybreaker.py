@@ -9,7 +9,8 @@ import threading
 import pybreaker
 import pytest
 
-from resilient_http.state.circuit import Circuit, FailedAnswer
+from resilient_http.state.breaker import FailedAnswer
+from resilient_http.state.circuit import Circuit
 from resilient_http.state.outcome import Outcome
 from tests.state.circuits import Clock, circuit_of, feed, opened, probe
 

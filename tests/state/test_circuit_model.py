@@ -12,13 +12,14 @@ from tests.state.circuits import OUTCOMES, Clock, circuit_of
 class Reference:
     """What a circuit should do, as slowly and plainly as possible."""
 
-    def __init__(self, probes: int, successes: int) -> None:
+    def __init__(self, probes: int, successes: int, failures: int | None, slow_rate: float | None) -> None:
         self.max_probes, self.successes = probes, successes
+        self.failures, self.slow_rate = failures, slow_rate
         self.mode = "closed"
         self.period = 0  # counts the changes: results of an earlier period are late
-        self.outcomes: list[tuple[float, str]] = []  # of this closed period
+        self.outcomes: list[tuple[float, str, bool]] = []  # of this closed period
         self.probes: dict[int, float] = {}  # ticket -> end of its lease
-        self.good = 0
+        self.good = self.slow = 0
         self.tickets = 0
         self.rest = 5.0
         self.opens_at = 0.0
@@ -27,14 +28,16 @@ class Reference:
     def change(self, mode: str) -> None:
         self.mode = mode
         self.period += 1
-        self.outcomes, self.probes, self.good = [], {}, 0
+        self.outcomes, self.probes, self.good, self.slow = [], {}, 0, 0
 
     def close(self, now: float, mode: str = "closed") -> None:
         self.change(mode)
         self.closed_at = now
 
     def trip(self, now: float, mode: str = "open") -> None:
-        if self.mode in ("closed", "disabled") and (self.closed_at is None or now - self.closed_at >= 60):
+        if self.mode in ("closed", "forced closed", "disabled") and (
+            self.closed_at is None or now - self.closed_at >= 60
+        ):
             self.rest = 5.0
         self.opens_at = now + self.rest
         self.rest = min(60.0, 2 * self.rest)
@@ -54,7 +57,7 @@ class Reference:
             self.probes[self.tickets] = now + 10.0
         return self.tickets, self.period
 
-    def record(self, ticket: int, period: int, outcome: str, now: float) -> None:
+    def record(self, ticket: int, period: int, outcome: str, slow: bool, now: float) -> None:
         if period != self.period or self.mode == "disabled":
             return
         if self.mode == "half-open":
@@ -62,21 +65,34 @@ class Reference:
             if outcome == "N":
                 return
             self.good += 1
+            self.slow += slow
             if outcome != "S":
                 self.trip(now)
             elif self.good == self.successes:
-                self.close(now)
+                self.trip(now) if self.too_slow(self.slow, self.good) else self.close(now)
         elif outcome != "N":
-            self.outcomes.append((now, outcome))
-            if outcome != "S" and self.failing(now):
+            self.outcomes.append((now, outcome, slow))
+            if self.mode == "closed" and (outcome != "S" or slow) and self.failing(now):
                 self.trip(now)
 
     def failing(self, now: float) -> bool:
-        window = [outcome for at, outcome in self.outcomes[-100:] if at >= now - 30.0]
-        if len(window) >= 20 and 2 * sum(outcome != "S" for outcome in window) >= len(window):
+        newest = self.outcomes[-1][1]
+        window = [(outcome, slow) for at, outcome, slow in self.outcomes[-100:] if at >= now - 30.0]
+        bad = sum(outcome != "S" for outcome, _ in window)
+        if len(window) >= 20 and self.too_slow(sum(slow for _, slow in window), len(window)):
             return True
-        streak = "".join(outcome for _, outcome in self.outcomes if outcome != "E").rpartition("S")[2]
-        return self.outcomes[-1][1] != "E" and len(streak) >= (10 if len(window) >= 20 else 5)
+        if newest == "S":
+            return False
+        if len(window) >= 20 and 2 * bad >= len(window):
+            return True
+        lately = sum(outcome != "S" for at, outcome, _ in self.outcomes if at >= now - 30.0)
+        if self.failures is not None and lately >= self.failures:
+            return True
+        streak = "".join(outcome for _, outcome, _ in self.outcomes if outcome != "E").rpartition("S")[2]
+        return newest != "E" and len(streak) >= (10 if len(window) >= 20 else 5)
+
+    def too_slow(self, slow: int, known: int) -> bool:
+        return self.slow_rate is not None and slow > 0 and slow >= self.slow_rate * known
 
     def retry_in(self, now: float) -> float | None:
         if self.mode == "forced open":
@@ -90,11 +106,17 @@ class Reference:
 class CircuitMachine(RuleBasedStateMachine):
     """Any order of attempts, results, waits and switches."""
 
-    @initialize(probes=st.integers(1, 3), successes=st.integers(1, 3))
-    def begin(self, probes, successes):
+    @initialize(
+        probes=st.integers(1, 3),
+        successes=st.integers(1, 3),
+        failures=st.sampled_from([None, None, 4, 7]),
+        slow_rate=st.sampled_from([None, None, 0.5, 1.0]),
+    )
+    def begin(self, probes, successes, failures, slow_rate):
         self.clock = Clock()
-        self.circuit = circuit_of(self.clock, probes=probes, successes=successes)
-        self.reference = Reference(probes, successes)
+        slow = {} if slow_rate is None else {"slow_after": 1.0, "slow_rate": slow_rate}
+        self.circuit = circuit_of(self.clock, probes=probes, successes=successes, failures=failures, **slow)
+        self.reference = Reference(probes, successes, failures, slow_rate)
         self.under_way = []
 
     @rule(seconds=st.sampled_from([0.0, 0.25, 1.0, 4.75, 5.0, 9.75, 10.0, 29.75, 30.0, 60.0]))
@@ -109,22 +131,26 @@ class CircuitMachine(RuleBasedStateMachine):
             self.under_way.append((permit, ticket))
 
     @precondition(lambda self: self.under_way)
-    @rule(which=st.integers(0, 10**6), outcome=st.sampled_from("SEFUN"))
-    def record(self, which, outcome):
+    @rule(which=st.integers(0, 10**6), outcome=st.sampled_from("SEFUN"), slow=st.booleans())
+    def record(self, which, outcome, slow):
         permit, ticket = self.under_way.pop(which % len(self.under_way))
-        self.circuit.record(permit, OUTCOMES[outcome], self.clock.now)
-        self.reference.record(*ticket, outcome, self.clock.now)
+        self.circuit.record(permit, OUTCOMES[outcome], self.clock.now, took=1.5 if slow else 1.0)
+        self.reference.record(*ticket, outcome, slow, self.clock.now)
 
-    @rule(outcomes=st.text("SSFFFFEN", min_size=1, max_size=25), pause=st.sampled_from([0.0, 0.25, 2.0]))
-    def attempts(self, outcomes, pause):
+    @rule(
+        outcomes=st.text("SSFFFFEN", min_size=1, max_size=25),
+        slow=st.booleans(),
+        pause=st.sampled_from([0.0, 0.25, 2.0]),
+    )
+    def attempts(self, outcomes, slow, pause):
         for outcome in outcomes:
             self.acquire()
             if self.under_way:
-                self.record(len(self.under_way) - 1, outcome)
+                self.record(len(self.under_way) - 1, outcome, slow)
             self.clock.now += pause
             self.agree()
 
-    @rule(switch=st.sampled_from(["open", "half_open", "close", "force_open", "disable"]))
+    @rule(switch=st.sampled_from(["open", "half_open", "close", "force_open", "force_close", "disable"]))
     def switch(self, switch):
         getattr(self.circuit, switch)()
         reference, now = self.reference, self.clock.now
@@ -137,6 +163,8 @@ class CircuitMachine(RuleBasedStateMachine):
                 reference.close(now)
             case "force_open":
                 reference.trip(now, "forced open")
+            case "force_close":
+                reference.close(now, "forced closed")
             case "disable":
                 reference.close(now, "disabled")
 
@@ -146,7 +174,7 @@ class CircuitMachine(RuleBasedStateMachine):
         assert circuit.mode == reference.mode
         assert circuit.retry_in(now) == reference.retry_in(now)
         assert circuit.admits(now) == (reference.retry_in(now) == 0)
-        assert circuit.closed == (reference.mode in ("closed", "disabled"))
+        assert circuit.closed == (reference.mode in ("closed", "forced closed", "disabled"))
 
 
 CircuitMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -105,6 +105,27 @@ def test_eight_slow_calls_through_one_circuit_run_side_by_side(call):
     assert in_threads(one, threads=8) < 0.4
 
 
+def test_no_thread_probes_without_the_right_that_another_process_has():
+    circuit = circuit_of(successes=10**9)
+    circuit.half_open()
+    circuit.close()
+    feed(circuit, "F" * 5)
+    circuit.guide(100.0, float("-inf"))
+    probed = []
+
+    def caller(number: int) -> None:
+        for turn in range(30):
+            if number == 0:  # the thread that shares: grants the right until 10.0, again and again
+                circuit.guide(100.0, 10.0)
+            elif circuit.acquire(10.0 + turn) is not None:
+                probed.append(turn)
+
+    in_threads(caller)
+
+    assert probed == []
+    assert circuit.acquire(9.9) is not None
+
+
 @pytest.mark.parametrize("probes", [1, 3])
 def test_never_more_probes_than_allowed(probes):
     circuit = circuit_of(probes=probes, successes=10**9, lease=1e9)

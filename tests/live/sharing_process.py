@@ -1,0 +1,152 @@
+"""One process of a service, told by lines on its standard input what to do: see Process."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from resilient_http import Resilience
+from resilient_http.ports.sync import drive
+from tests.live.callers import AsyncSteps, SyncSteps
+
+ROOT = Path(__file__).parents[2]
+KINDS = ("sync", "asyncio", "trio")
+
+
+class Process:
+    """A process with a Resilience of its own, and one upstream "payments" in it.
+
+    Args:
+        kind: "sync", "asyncio" or "trio".
+        settings: Of its Resilience.
+    """
+
+    def __init__(self, kind: str, settings: Mapping[str, Any]) -> None:
+        self._popen = subprocess.Popen(
+            [sys.executable, "-m", "tests.live.sharing_process", kind, json.dumps(settings)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def call(self, path: str = "/", times: int = 1) -> list[str]:
+        """The outcome of each call: a status, or the name of the exception."""
+        return self._ask({"call": path, "times": times})
+
+    def status(self) -> dict[str, Any]:
+        """As Resilience.status()."""
+        return self._ask({"status": True})
+
+    @property
+    def state(self) -> str:
+        """Of its circuit."""
+        return self.circuit["state"]
+
+    @property
+    def circuit(self) -> dict[str, Any]:
+        return self.status()["upstreams"]["payments"]["endpoints"][0]["circuit"]
+
+    def events(self) -> list[str]:
+        """What its listener was told, and its log."""
+        return self._ask({"events": True})
+
+    def kill(self) -> None:
+        """SIGKILL, and wait."""
+        self._popen.kill()
+        self._popen.communicate()
+
+    def _ask(self, command: Any) -> Any:
+        print(json.dumps(command), file=self._popen.stdin, flush=True)
+        line = self._popen.stdout.readline()
+        assert line, "the process has ended"
+        return json.loads(line)
+
+
+@contextmanager
+def processes() -> Iterator[Callable[..., Process]]:
+    """Starts processes, and kills those that are left."""
+    with ExitStack() as started:
+
+        def start(kind: str, settings: Mapping[str, Any]) -> Process:
+            process = Process(kind, settings)
+            started.callback(process.kill)
+            return process
+
+        yield start
+
+
+def within(seconds: float, condition: Callable[[], object]) -> float:
+    """Seconds until the condition holds; fails when it does not in time."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"not within {seconds} s"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+def main(kind: str, settings: str) -> None:
+    """Obey, line by line."""
+    told: list[str] = []
+    logger = logging.getLogger("resilient_http")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(Notes(told))
+    resilience = Resilience(json.loads(settings), listeners=[lambda event: told.append(repr(event))])
+    if kind == "sync":
+        drive(obey(resilience, told, SyncSteps(resilience.client())))
+        return
+
+    async def in_loop() -> None:
+        async with resilience.async_client() as client:
+            await obey(resilience, told, AsyncSteps(client))
+
+    anyio.run(in_loop, backend=kind)
+
+
+class Notes(logging.Handler):
+    """Writes down what is logged, tracebacks included."""
+
+    def __init__(self, told: list[str]) -> None:
+        super().__init__()
+        self._told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._told.append(f"log: {self.format(record)}")
+
+
+async def obey(resilience: Resilience, told: list[str], client: Any) -> None:
+    """Answer each line of standard input."""
+    for line in sys.stdin:
+        match json.loads(line):
+            case {"call": path, "times": times}:
+                answer: Any = [await outcome_of(client, path) for _ in range(times)]
+            case {"status": _}:
+                answer = resilience.status()
+            case {"events": _}:
+                answer = [each for each in told if "AttemptFinished" not in each and "CallFinished" not in each]
+        print(json.dumps(answer), flush=True)  # noqa: T201 - the answer
+
+
+async def outcome_of(client: Any, path: str) -> str:
+    """Make a call."""
+    try:
+        return str((await client.get(f"http://payments{path}")).status_code)
+    except Exception as exc:  # noqa: BLE001 - the test looks at it
+        return type(exc).__name__
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
