@@ -242,6 +242,7 @@ def test_with_redis_away_each_goes_on_by_itself_and_says_so_until_it_is_back(kin
     a.call("/bad", 5)
     b.call("/bad", 5)
     c = start(kind, settings)
+    c.status()  # it has started
     within(3.0, lambda: c.call("/bad") == ["CircuitOpen"])
 
 

@@ -102,6 +102,14 @@ def test_a_listener_does_not_hear_of_a_change_that_is_none():
     assert told.all == []
 
 
+def test_a_listener_hears_nothing_of_a_disabled_circuit():
+    told = Told()
+    circuit = circuit_of(listeners=[told])
+    circuit.disable()
+    feed(circuit, "SFSF")
+    assert told.all == []
+
+
 def test_switches_by_hand_are_told_at_once():
     told = Told()
     circuit = circuit_of(listeners=[told])

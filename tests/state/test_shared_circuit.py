@@ -147,6 +147,31 @@ def test_what_others_say_right_after_it_closed_is_old():
     assert told(me, OPEN, OPEN, now=3.1) == "open"
 
 
+def test_what_others_say_right_after_its_own_probes_closed_it_is_old():
+    me = due()
+    taken(me, 5.0)
+    for _ in range(2):
+        me.circuit.record(me.circuit.acquire(5.0), Outcome.SUCCESS, 5.0)
+    assert told(me, OPEN, OPEN, now=5.1) == "closed"
+    assert told(me, OPEN, OPEN, now=7.0) == "closed"
+    assert told(me, OPEN, OPEN, now=7.2) == "open"
+
+
+def test_it_does_not_follow_when_it_has_changed_meanwhile():
+    circuit = circuit_of()
+    before = circuit.generation
+    circuit.open()
+    circuit.close()
+    circuit.follow(0.0, before)
+    assert circuit.closed
+    circuit.follow(0.0, circuit.generation)
+    after = circuit.generation
+    circuit.join(0.0, before)
+    assert not circuit.closed
+    circuit.join(0.0, after)
+    assert circuit.closed
+
+
 # The baton
 
 
@@ -183,6 +208,17 @@ def test_without_the_baton_it_refuses_and_wants_it():
     assert me.circuit.acquire(5.6) is None
     assert me.circuit.retry_in(5.6) == pytest.approx(1.9)
     assert me.opinion(5.6) == Opinion(Stance.OPEN, wants=True)
+    told(me, now=6.0)
+    taken(me, 6.0)
+    assert me.opinion(6.0) == Opinion(Stance.OPEN)
+
+
+def test_a_person_lets_probes_through_with_or_without_the_baton():
+    me = shared(Clock())
+    told(me, OPEN, OPEN, now=0.0)
+    me.circuit.half_open()
+    told(me, now=0.1, baton=Baton(Step.PROBES, "other", 1), left=2.0)
+    assert me.circuit.acquire(0.2).probe
 
 
 def test_out_of_touch_it_probes_by_its_own_time():
@@ -260,6 +296,17 @@ def test_an_idle_holder_gives_it_to_who_wants_it_and_lets_others_go_first():
     assert me.next_move(6.3) is None
     told(me, now=10.0)
     assert me.next_move(10.0) is not None
+
+
+def test_a_holder_whose_probe_is_under_way_is_not_idle():
+    me = due()
+    baton = taken(me, 5.0)
+    assert me.circuit.acquire(5.0).probe
+    for now in (6.0, 7.0, 8.0):
+        told(me, Opinion(Stance.OPEN, wants=True), now=now - 0.5, baton=baton)
+        move = me.next_move(now - 0.5)
+        assert move.baton == baton
+        me.moved(move, True, now - 0.5)
 
 
 def test_an_idle_holder_that_nobody_envies_keeps_it():
