@@ -149,8 +149,9 @@ class Sharing:
             redis.close()
 
     def _lost(self, error: Exception) -> None:
-        for sharer in self._alive():
-            sharer.alone()
+        with self._turn:
+            for sharer in self._alive():
+                sharer.alone()
         self._why = type(error).__name__
         if self._lost_at is not None:
             return
