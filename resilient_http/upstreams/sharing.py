@@ -4,8 +4,8 @@ Laws
     1. No call waits for it: who shares something keeps it in memory, and the thread mirrors it every `interval`.
     2. It begins with the first call, and ends with end(); it never keeps the process alive. Another call begins it
        anew. A forked child makes a Sharing of its own.
-    3. While Redis is away everybody who shares is told to go on alone; that is logged once, and an event. It is tried
-       again after pauses that double up to `max_backoff`.
+    3. When Redis has not answered for `expires` seconds, or not at all, everybody who shares is told to go on alone;
+       that is logged once, and an event. It is tried again after pauses that double up to `max_backoff`.
     4. Neither the URL nor an error's text is shown: they may hold a password.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import threading
 import time
@@ -68,6 +69,7 @@ class Sharing:
         self._stop: threading.Event | None = None
         self._why: str | None = "not tried yet"
         self._lost_at: float | None = None
+        self._reached_at = -math.inf
 
     def add(self, sharer: Sharer) -> None:
         """Something to share, before the first call. Not kept alive: the thread holds nobody that nobody else holds."""
@@ -149,6 +151,8 @@ class Sharing:
             redis.close()
 
     def _lost(self, error: Exception) -> None:
+        if time.monotonic() - self._reached_at < self.settings.expires:
+            return  # what was said still holds
         with self._turn:
             for sharer in self._alive():
                 sharer.alone()
@@ -161,6 +165,7 @@ class Sharing:
             self._hub.emit(SharingLost("", self._why))
 
     def _reached(self) -> None:
+        self._reached_at = time.monotonic()
         self._why = None
         lost_at, self._lost_at = self._lost_at, None
         if lost_at is None:

@@ -66,6 +66,10 @@ class RedisServer:
         """SIGSTOP: connections stay open, and nobody answers."""
         self._process.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
+
     def __enter__(self) -> Self:
         return self
 

@@ -306,7 +306,8 @@ def test_status_is_json_and_names_what_calls_go_by(fault_server):
 
     payments = status["upstreams"]["payments"]
     assert payments["endpoints"][0]["url"] == server.url
-    assert payments["endpoints"][0]["circuit"] == {"state": "closed", "retry_in": 0.0}
+    assert payments["endpoints"][0]["circuit"] == {"state": "closed", "cause": "", "retry_in": 0.0, "observed": None}
+    assert status["shared"] is None
     assert payments["concurrency"] == {
         "limit": 100, "in_flight": 0, "queued": 0, "queue": 100, "usual": None, "decisions": {},
     }  # fmt: skip

@@ -113,7 +113,7 @@ def test_a_process_that_sees_success_does_not_open(start, node, redis):
 
 @pytest.mark.parametrize("kind", ["asyncio"])
 def test_one_of_them_probes_and_when_it_closes_all_do(kind, start, node, redis):
-    settings = sharing(node, redis.url, circuit={"open_for": 1.5, "successes": 3})
+    settings = sharing(node, redis.url, circuit={"open_for": 1.5, "successes": 3}, expires=2.0, timeout=1.0)
     everybody = [start(kind, settings) for _ in range(3)]
     ready(*everybody)
     rested()
@@ -131,7 +131,7 @@ def test_one_of_them_probes_and_when_it_closes_all_do(kind, start, node, redis):
     assert len(set(map(id, probed))) == 1
     assert node.probes == 3
     within(1.0, lambda: all(process.state == "closed" for process in everybody))
-    time.sleep(1.0)
+    time.sleep(2.2)
     assert [process.state for process in everybody] == ["closed"] * 3  # and they stay closed
 
 
@@ -265,6 +265,18 @@ def test_a_redis_that_hangs_holds_up_no_call_and_no_probe(start, node, redis):
         slowest = max(slowest, time.monotonic() - began)
 
     assert slowest < 0.2
+
+
+def test_a_redis_that_hangs_for_a_moment_is_not_away(start, node, redis):
+    process = start("sync", sharing(node, redis.url, expires=2.0))
+    ready(process)
+    redis.freeze()
+    time.sleep(0.8)
+    redis.thaw()
+    time.sleep(1.0)
+
+    assert connected(process)
+    assert process.events() == []
 
 
 def test_a_wrong_password_is_told_without_it(start, node, redis):
