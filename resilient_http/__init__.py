@@ -18,7 +18,7 @@ from resilient_http.errors import (
 from resilient_http.inbound import Arrival
 from resilient_http.journal import Journal, journal_of
 from resilient_http.resilience import Resilience
-from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope
+from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
 from resilient_http.settings.models import Settings
 from resilient_http.settings.overrides import call_options
 from resilient_http.transport import AsyncResilientTransport, ResilientTransport
@@ -52,4 +52,5 @@ __all__ = [
     "detached",
     "enter_scope",
     "journal_of",
+    "remaining",
 ]

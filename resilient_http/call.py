@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 EARLY = 0.005  # a wait that the deadline clamped may end this much before it
+
+Headers = tuple[tuple[str, str], ...]
 
 Admission = Literal["granted", "queue full", "too late", "cancelled"]
 
@@ -94,6 +96,37 @@ class Port(Protocol):
     def readable(self, call: Call, reply: Any) -> Any:
         """The reply as a function of the user's may look at it: with its body, unless the user streams that."""
 
+    def fault_of(self, error: BaseException) -> Fault:
+        """What kind of failure an exception of the network's is; FOREIGN for what is none of its."""
+
+    def reply(self, status: int, headers: Headers, body: bytes) -> Any:
+        """A response that nobody sent."""
+
+    def adopt(self, given: Any) -> Any:
+        """A response that a function of the user's gave, as one that may be changed and returned.
+
+        Raises:
+            TypeError: It is none.
+        """
+
+    def body(self, reply: Any) -> bytes | None:
+        """The body of a reply as it came, or None when the user streams it."""
+
+    def lines(self, message: Any) -> Headers:
+        """The header lines of a request or a reply, names in lower case; a name may come twice."""
+
+    async def fetch(self, store: Any, ask: Callable[[], Any], within: float) -> Any:
+        """What a function gives that asks a store and may block; None when it takes longer than `within` seconds."""
+
+    def beside(self, store: Any, tell: Callable[[], Any]) -> None:
+        """Have a function called that tells a store something and may block; no call waits for it."""
+
+    async def bounded(self, seconds: float, work: Coroutine[Any, Any, Any], late: Callable[[], Exception]) -> Any:
+        """Await work of the user's for at most so long, where it can be cut; then what `late` makes is raised."""
+
+    async def discard(self, reply: Any) -> None:
+        """Free what the reply holds: nobody will read it. That says nothing about its endpoint but what it answered."""
+
     async def set_aside(self, reply: Any, within: float) -> bool:
         """Free what the reply holds, because the call is repeated. True when it can still be returned.
 
@@ -123,6 +156,7 @@ class Call:
         repeated: Whether the inbound request is itself a repeat, so that repeats of ours would multiply.
         priority: "sheddable", "default" or "critical" as the inbound request says, or None.
         key: The Idempotency-Key that all its attempts carry, or None when it has none of ours.
+        signed: Whether middleware gave an attempt a header that says who asks.
         entry: The journal's entry of the attempt that decides: the newest, or the one that won against its hedge.
     """
 
@@ -144,6 +178,7 @@ class Call:
     repeated = False
     priority: str | None = None
     key: str | None = None
+    signed = False
     entry: Entry | None = None
 
     def __init__(

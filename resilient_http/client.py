@@ -94,10 +94,9 @@ class AsyncCalls(_Async):
             token = current_call.set(call)
             try:
                 foreign = self._runs_code_of_the_users(options.get("auth", self.auth))
-                if foreign:
-                    dispatcher.bound_early(call, request.url)
+                grace = dispatcher.bound_early(call, request.url) if foreign else None
                 sending = super().send(request, stream=stream, **options)
-                response = await port.guarded(call, sending, foreign=foreign)
+                response = await port.guarded(call, sending, grace=grace)
             except BaseException as exc:
                 dispatcher.close(call, None, exc)
                 raise

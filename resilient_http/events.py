@@ -147,6 +147,14 @@ class SharingRestored(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FallbackUsed(Event):
+    """A call that failed, because of `why`, was answered all the same; `kind` is "fixed", "function" or "stale"."""
+
+    kind: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stalled(Event):
     """This process itself was late or out of resources, so an attempt says nothing about the endpoint."""
 

@@ -1,7 +1,9 @@
 """Pipeline: the settings of an upstream become its two rings of policies. The one place that states their order.
 
     call ring, once per hop
-        deadline        outermost: it bounds everything below, waits between attempts included
+        fallback        outermost: it answers for whatever failed, a passed deadline included
+        middleware      the user's, in the order of the settings: sees what the call really ends with, not the fallback
+        deadline        it bounds everything below, waits between attempts included; middleware is bound by it too
         retry           inside the deadline, so that it can ask what still fits
         hedge           innermost, around one attempt and its twin: a repeat is never hedged
 
@@ -13,6 +15,8 @@
         balance         chooses an endpoint and takes its circuit's permit, in one step
         timeout         starts when the endpoint is known, so that waiting in the queue does not eat its time
         headers         after the timeout, because they say what is left; only when there is something to say
+        middleware      the user's, in the order of the settings: knows the endpoint and all headers but the trace's, so
+                        that it can sign each attempt anew
         telemetry       innermost: a span covers what was really sent
 
 The call's own telemetry (its span, its event) is opened by the client, above redirects and auth, because a call may
@@ -22,6 +26,7 @@ again. A ring is composed once per upstream, and once more for each kind of over
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
@@ -32,28 +37,36 @@ from resilient_http.policies.adaptive import AdaptivePolicy
 from resilient_http.policies.balance import BalancePolicy
 from resilient_http.policies.concurrency import ConcurrencyObserver, ConcurrencyPolicy
 from resilient_http.policies.deadline import DeadlinePolicy
+from resilient_http.policies.fallback import FallbackPolicy, FixedAnswer, FunctionAnswer, Source
 from resilient_http.policies.headers import HeadersPolicy
 from resilient_http.policies.hedge import HedgePolicy, HedgeRules
+from resilient_http.policies.middleware import AttemptMiddlewarePolicy, CallMiddlewarePolicy
 from resilient_http.policies.pause import PausePolicy
 from resilient_http.policies.rate_limit import RateLimitPolicy
 from resilient_http.policies.retry import RetryPolicy, RetryRules
-from resilient_http.policies.telemetry import AttemptTracer, TelemetryPolicy
+from resilient_http.policies.stale_answer import StaleAnswer
+from resilient_http.policies.telemetry import AttemptTracer, TelemetryPolicy, Untraced
 from resilient_http.policies.timeout import TimeoutPolicy
 from resilient_http.semantics import IDEMPOTENT_METHODS
+from resilient_http.settings.fallback import FallbackSettings, StaleSettings
+from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.models import UpstreamSettings
 from resilient_http.settings.retry import HedgeSettings, RetrySettings
 from resilient_http.state.backoff import Backoff
 from resilient_http.state.outcome import Fault
 from resilient_http.upstreams.upstream import Pipeline, Upstream
 
+GUARDED = frozenset({Fault.RAISED, Fault.TIMEOUT})  # what is repeated of a function that is idempotent
+
 
 def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTracer, hub: Hub) -> Pipeline:
     """The way of a call to `upstream`, as `settings` say; the state that its calls share is the upstream's."""
     retry = settings.retry
+    middleware = settings.middleware
     repeatable = frozenset(IDEMPOTENT_METHODS if retry is None else retry.methods)
     if not upstream.enabled:  # the user's timeout= is httpx's own then
         balance = BalancePolicy(upstream.endpoints, hub, trusts_marker=settings.trust_dependency_marker)
-        return Pipeline(_single(_attempt_ring([balance, TimeoutPolicy(None, {})])), repeatable)
+        return _pipeline([], [balance, TimeoutPolicy(None, {})], repeatable)
 
     attempt_ring: list[AttemptPolicy] = [
         *_pauses(settings, upstream, hub),
@@ -62,17 +75,72 @@ def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTrace
         _balance(settings, upstream, hub),
         TimeoutPolicy(settings.timeout.attempt, settings.timeout.phases()),
         *_headers(settings),
+        *map(AttemptMiddlewarePolicy, middleware.attempt),
         TelemetryPolicy(tracer, hub),
     ]
-    call_ring: list[CallPolicy] = [DeadlinePolicy(settings.timeout.total)]
+    call_ring: list[CallPolicy] = [
+        *_fallback(upstream, settings.fallback, hub),
+        *(CallMiddlewarePolicy(each, settings.timeout.total) for each in middleware.call),
+        DeadlinePolicy(settings.timeout.total),
+    ]
     if retry is not None:
         rules, backoff = _retry_rules(retry, settings), Backoff(**retry.backoff.model_dump())
         call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.repeats, hub))
+    hedge = None if settings.hedge is None else _hedge(settings.hedge, settings, upstream, hub)
+    return _pipeline(call_ring, attempt_ring, repeatable, hedge, makes_key=settings.idempotency_key == "auto")
+
+
+def compose_guard(upstream: Upstream, settings: GuardSettings, hub: Hub) -> Pipeline:
+    """The way of a guarded function's call: the same rings, without what is HTTP's alone."""
+    timeout, retry = settings.timeout, settings.retry
+    attempt_ring: list[AttemptPolicy] = [
+        *_concurrency(upstream.settings, upstream, hub),
+        BalancePolicy(upstream.endpoints, hub),
+        TimeoutPolicy(timeout.attempt, {}),
+        TelemetryPolicy(Untraced(), hub),
+    ]
+    call_ring: list[CallPolicy] = [DeadlinePolicy(timeout.total)]
+    if retry is not None:
+        rules = RetryRules(
+            retry.max_attempts, frozenset(), GUARDED, retry.classify, retry.max_wait, observe=retry.observe
+        )
+        backoff = Backoff(**retry.backoff.model_dump())
+        call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.repeats, hub))
+    return _pipeline(call_ring, attempt_ring, frozenset())
+
+
+def _pipeline(
+    call_ring: Sequence[CallPolicy], attempt_ring: Sequence[AttemptPolicy], repeatable: frozenset[str],
+    hedge: HedgePolicy | None = None, *, makes_key: bool = False,
+) -> Pipeline:  # fmt: skip
     attempts = _attempt_ring(attempt_ring)
-    innermost = _single(attempts)
-    if settings.hedge is not None:
-        innermost = _hedged(_hedge(settings.hedge, settings, upstream, hub), attempts)
-    return Pipeline(_call_ring(call_ring, innermost), repeatable, makes_key=settings.idempotency_key == "auto")
+    innermost = _single(attempts) if hedge is None else _hedged(hedge, attempts)
+    around = call_ring if hedge is None else (*call_ring, hedge)
+    order = {"call": tuple(map(_noun, around)), "attempt": tuple(map(_noun, attempt_ring))}
+    return Pipeline(_call_ring(call_ring, innermost), repeatable, makes_key, order)
+
+
+def _noun(policy: object) -> str:
+    """What status() calls a policy: the noun that its class has, and a user's middleware by its path."""
+    if isinstance(policy, (CallMiddlewarePolicy, AttemptMiddlewarePolicy)):
+        return str(policy)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(policy).__name__.removesuffix("Policy")).lower()
+
+
+def _fallback(upstream: Upstream, settings: FallbackSettings | None, hub: Hub) -> list[CallPolicy]:
+    if settings is None:
+        return []
+    source: Source
+    if settings.response is not None:
+        source = FixedAnswer(settings.response.status, settings.response.lines, settings.response.content)
+    elif settings.function is not None:
+        source = FunctionAnswer(settings.function)
+    else:
+        stale = settings.stale or StaleSettings()
+        store = stale.store if upstream.memory is None else upstream.memory
+        source = StaleAnswer(store, stale.max_age, stale.key, stale.wait, upstream.fallbacks)
+    statuses = frozenset(settings.statuses)
+    return [FallbackPolicy(source, statuses, upstream.fallbacks, hub, observe=settings.observe)]
 
 
 def _pauses(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> list[AttemptPolicy]:

@@ -18,11 +18,14 @@ from resilient_http.client import AsyncClient, Client
 from resilient_http.engines.backend import load_backend
 from resilient_http.errors import SettingsError
 from resilient_http.events import Hub, Listener
+from resilient_http.guard import Guard, checked, upstream_settings
 from resilient_http.inbound import Inbound
-from resilient_http.pipeline import compose
+from resilient_http.pipeline import compose, compose_guard
 from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.sync import SyncPort
+from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.models import Settings, UpstreamSettings
+from resilient_http.settings.validation import NAME
 from resilient_http.state.circuit import Circuit
 from resilient_http.state.endpoints import Endpoint
 from resilient_http.telemetry.tracing import AttemptTracing, load_provider
@@ -102,16 +105,47 @@ class Resilience:
         kind: type[AsyncResilientTransport] = self._over_backend("AsyncResilientTransport", AsyncResilientTransport)
         return kind(self, engine)
 
+    def guard(
+        self, name: str, *, idempotent: bool = False, ignore: type[BaseException] | tuple[type[BaseException], ...] = ()
+    ) -> Guard:
+        """A decorator: deadline, retry, budget, circuit and limit for a function that is not HTTP, sync or async.
+
+        The function keeps to the deadline of the inbound request: an async one is cut, a sync one can ask
+        `resilient_http.remaining()`. What it raises passes through as it is, with the call's journal attached.
+
+        Args:
+            name: What it reaches, as "inventory-db". Its settings are `guards.NAME`; without, those of GuardSettings.
+                Functions of one name share circuit, budget and limit.
+            idempotent: Whether calling it twice has the effect of calling it once. It is repeated only then.
+            ignore: Exceptions that say nothing about what it reaches: neither repeated, nor counted by the circuit.
+
+        Raises:
+            SettingsError: An argument is wrong.
+            TypeError: (of the decorator) What it decorates is no function, or a generator.
+        """
+        kinds = checked(name, ignore)
+        self.guarded(name)
+        return Guard(self, name, idempotent, kinds)
+
+    def guarded(self, name: str) -> Upstream:
+        """The state of what is guarded by that name; see guard().
+
+        Raises:
+            SettingsError: The name is an upstream's, or no lower-case DNS label.
+        """
+        found = self._guards.get(name)
+        return found if found is not None else self._guards.setdefault(name, self._guard(name))
+
     def circuits(self, upstream: str) -> dict[str, Circuit]:
         """The circuits of an upstream, by endpoint URL; pybreaker circuits that can be opened, closed and disabled.
 
         Args:
-            upstream: A name of the settings, or the origin of an unnamed upstream that has been called.
+            upstream: A name of the settings, or the origin of an unnamed upstream that has been called; or a guard's.
 
         Raises:
             KeyError: No such upstream is known; the message lists those that are.
         """
-        known = self.dispatcher.registry.all()
+        known = {**self.dispatcher.registry.all(), **self._guards}
         if upstream not in known:
             message = f"no upstream {upstream!r}; known: {', '.join(known) or 'none'}"
             raise KeyError(message)
@@ -130,6 +164,7 @@ class Resilience:
             "inbound": self.inbound.status(),
             "shared": None if self._sharing is None else self._sharing.status(now),
             "upstreams": {name: upstream.status(now) for name, upstream in self.dispatcher.registry.all().items()},
+            "guards": {name: guard.status(now) for name, guard in sorted(self._guards.items())},
         }
 
     def close(self) -> None:
@@ -171,6 +206,9 @@ class Resilience:
         shared = self.settings.shared if self.enabled else None
         self._sharing = None if shared is None else Sharing(shared, self._hub)
         named = {name: self._upstream(name, own) for name, own in self.settings.upstreams.items()}
+        self._guards: dict[str, Upstream] = {}
+        for name in self.settings.guards:
+            self.guarded(name)
         registry = Registry(named, self._unnamed, self._retire)
         self.dispatcher = Dispatcher(self._backend, registry, self._hub)
         if self._sharing is not None:
@@ -203,6 +241,28 @@ class Resilience:
         if self._sharing is not None and shares(settings):
             upstream.on_change = self._sharing.wake
         return upstream
+
+    def _guard(self, name: str) -> Upstream:
+        if not NAME.fullmatch(name) or name in self.settings.upstreams:
+            taken = (
+                "an upstream has that name" if name in self.settings.upstreams else "a lower-case DNS label is needed"
+            )
+            raise SettingsError(f"guard({name!r}): {taken}", path="guard", value=name)
+        settings = self.settings.guards.get(name) or GuardSettings()
+
+        def composed(upstream: Upstream, _: UpstreamSettings) -> Pipeline:
+            return compose_guard(upstream, settings, self._hub)
+
+        return Upstream(
+            name,
+            upstream_settings(settings),
+            self._hub,
+            composed,
+            origin=("guard", name, 0),
+            enabled=self.enabled,
+            circuit_listeners=self._circuit_listeners,
+            rng=random.Random(),
+        )
 
     def _compose(self, upstream: Upstream, settings: UpstreamSettings) -> Pipeline:
         pipeline = compose(upstream, settings, AttemptTracing(settings.propagate), self._hub)

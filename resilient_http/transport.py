@@ -10,11 +10,11 @@ from __future__ import annotations
 import uuid
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NoReturn, Protocol, Self
 
 import httpx
 
-from resilient_http.call import Call
+from resilient_http.call import Call, Port
 from resilient_http.engines.backend import Backend
 from resilient_http.engines.body import replayable
 from resilient_http.errors import NoEndpoint, ResilienceError
@@ -28,6 +28,7 @@ from resilient_http.telemetry.tracing import CallSpan, configured
 from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.upstream import Pipeline, Upstream
 
+GRACE = 0.02  # seconds
 current_call: ContextVar[Call | None] = ContextVar("resilient_http.call", default=None)
 
 
@@ -47,7 +48,7 @@ class Dispatcher:
 
     def open(
         self,
-        port: SyncPort | AsyncPort,
+        port: Port,
         method: str,
         *,
         streamed: bool,
@@ -76,12 +77,19 @@ class Dispatcher:
             call.span = CallSpan(call)
         return call
 
-    def bound_early(self, call: Call, url: Any) -> None:
-        """Apply the deadline of the URL's upstream before the first hop does: code of the user's comes before it."""
+    def bound_early(self, call: Call, url: Any) -> float:
+        """Apply the deadline of the URL's upstream before the first hop does: code of the user's comes before it.
+
+        Returns:
+            Seconds beyond it that our own layers may take: for a wait that ends at the deadline to be judged, and for
+            a fallback to ask its store.
+        """
         upstream = self.registry.find(url)
-        total = upstream.settings.timeout.total
+        total, fallback = upstream.settings.timeout.total, upstream.settings.fallback
         if total is not None and upstream.enabled:
             call.bound(call.started + total, total)
+        stale = None if fallback is None else fallback.stale
+        return GRACE if stale is None else GRACE + stale.wait
 
     def close(self, call: Call, status: int | None, error: BaseException | None = None) -> None:
         """End a call. Gives its journal to the exception that it ends with, if any."""
@@ -113,19 +121,29 @@ class Dispatcher:
             self._enter(call, upstream, pipeline, request)
             response = await pipeline.run(call)
         except ResilienceError as exc:
-            error = self.backend.dress(exc)
-            try:
-                if error is not exc:
-                    raise error from exc.__cause__
-                raise
-            finally:
-                del error  # else it, its traceback and this frame would hold each other
+            self._raise_dressed(exc)
         response.extensions[EXTENSION] = call.journal
         if not call.replayable:
             call.spent = request.stream
         if upstream.named and 300 <= response.status_code < 400 and "location" in response.headers:
             self._map_back(response, upstream, request.url)
         return response
+
+    async def pass_through(self, call: Call, pipeline: Pipeline) -> Any:
+        """A call that is no request: its way through the rings, and nothing else."""
+        try:
+            return await pipeline.run(call)
+        except ResilienceError as exc:
+            self._raise_dressed(exc)
+
+    def _raise_dressed(self, exc: ResilienceError) -> NoReturn:
+        error = self.backend.dress(exc)
+        try:
+            if error is not exc:
+                raise error from exc.__cause__
+            raise exc
+        finally:
+            del error  # else it, its traceback and this frame would hold each other
 
     def _enter(self, call: Call, upstream: Upstream, pipeline: Pipeline, request: Any) -> None:
         method = request.method

@@ -54,8 +54,9 @@ def settings_from_environment() -> Settings:
     except UnreadableError as exc:
         message = f"a variable that begins with {PREFIX} is not JSON: {exc}"
         raise SettingsError(message) from exc
-    if isinstance(raw.get("upstreams"), dict):
-        raw["upstreams"] = {name.replace("_", "-"): own for name, own in raw["upstreams"].items()}
+    for root in ("upstreams", "guards"):
+        if isinstance(raw.get(root), dict):
+            raw[root] = {name.replace("_", "-"): own for name, own in raw[root].items()}
     for variable in os.environ:
         root = variable.upper().removeprefix(PREFIX).partition("__")[0].lower()
         if variable.upper().startswith(PREFIX) and root not in raw:

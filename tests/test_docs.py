@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from resilient_http.settings.circuit import SharedCircuitSettings, SlowCallSettings
+from resilient_http.settings.fallback import FallbackSettings, FixedResponseSettings, StaleSettings
+from resilient_http.settings.guards import GuardRetrySettings, GuardTimeoutSettings
 from resilient_http.settings.models import EndpointSettings, InboundSettings, Settings, UpstreamSettings
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.validation import Model
@@ -66,12 +68,20 @@ def test_the_settings_table_is_what_the_models_say():
         "shared": _shown(Settings.model_fields["shared"].default),
         "defaults": "",
         "upstreams": "none",
+        "guards": "none",
         **_flat(InboundSettings, "inbound."),
         **_flat(SharedSettings, "shared."),
         **_flat(UpstreamSettings),
         **_flat(SlowCallSettings, "circuit.slow_call."),
         **_flat(SharedCircuitSettings, "circuit.shared."),
         **_flat(EndpointSettings),
+        **_flat(FallbackSettings, "fallback."),
+        **_flat(FixedResponseSettings, "fallback.response."),
+        **_flat(StaleSettings, "fallback.stale."),
+        **_flat(GuardTimeoutSettings, "guard.timeout."),
+        **_flat(GuardRetrySettings, "guard.retry."),
+        "guard.circuit": "as above",
+        "guard.concurrency": "as above",
     }
 
     assert told == real
@@ -104,6 +114,10 @@ def _shown(value: object) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return "none"
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "none"
+    if isinstance(value, int):
+        return str(value)
     return f'"{value}"' if isinstance(value, str) else f"{value:g}"

@@ -6,7 +6,7 @@ Also what can be known about a request's body before it is sent: whether it can 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -210,6 +210,41 @@ def readable(response: Any, request: Any, backend: Backend) -> Any:
     # What is given as `stream` counts as unread: `.content` then says that it is not there.
     body = {"content": b"".join(stream)} if type(stream) is module.ByteStream else {"stream": module.ByteStream(b"")}
     return module.Response(response.status_code, headers=response.headers, request=request, **body)
+
+
+def composed(status: int, headers: Iterable[tuple[str, str]], body: bytes, backend: Backend) -> Any:
+    """A response that nobody sent, as a transport gives it: its body still to be read."""
+    module = backend.module
+    lines = [line for line in headers if line[0] != "content-length"]
+    lines.append(("content-length", str(len(body))))
+    return module.Response(status, headers=lines, stream=module.ByteStream(body))
+
+
+def adopted(given: Any, backend: Backend) -> Any:
+    """A copy of a response of the user's, with its body where that has been read.
+
+    Raises:
+        TypeError: It is no response of the backend's.
+    """
+    if not isinstance(given, backend.module.Response):
+        message = (
+            f"a fallback function gives a {backend.name}.Response, bytes, str, dict, list or None, "
+            f"not {type(given).__name__}"
+        )
+        raise TypeError(message)
+    try:
+        body = given.content
+    except backend.module.ResponseNotRead:
+        return given
+    # What was read is decoded, and whole.
+    gone = ("content-encoding", "transfer-encoding")
+    lines = [line for line in given.headers.multi_items() if line[0] not in gone]
+    return composed(given.status_code, lines, body, backend)
+
+
+def body_of(response: Any, backend: Backend) -> bytes | None:
+    """The body of a transport's response as it came, when it is here."""
+    return b"".join(response.stream) if type(response.stream) is backend.module.ByteStream else None
 
 
 def replayable(stream: Any, module: Any) -> bool:

@@ -19,6 +19,16 @@ class AttemptTracer(Protocol):
         """The attempt has been sent; its span may last longer."""
 
 
+class Untraced:
+    """Makes no span: of what is not HTTP, whatever client of its own it has makes one."""
+
+    def begin_attempt(self, attempt: Attempt) -> None:
+        """Nothing."""
+
+    def leave_attempt(self, token: Any) -> None:
+        """Nothing."""
+
+
 class TelemetryPolicy:
     """The innermost layer: it sees each attempt as it is sent.
 

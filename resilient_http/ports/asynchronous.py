@@ -12,9 +12,20 @@ from typing import Any, TypeVar
 
 import anyio
 
-from resilient_http.call import Admission, Attempt, Call
+from resilient_http.call import Admission, Attempt, Call, Headers
 from resilient_http.engines.backend import Backend
-from resilient_http.engines.body import KEPT, abandoned_unless_exhausted, async_body, in_memory, in_time, late, readable
+from resilient_http.engines.body import (
+    KEPT,
+    abandoned_unless_exhausted,
+    adopted,
+    async_body,
+    body_of,
+    composed,
+    in_memory,
+    in_time,
+    late,
+    readable,
+)
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.loop import has_ended, running_loop, waker
 from resilient_http.engines.pool import EnginePool, is_instrumented, reclaim, take_back
@@ -22,10 +33,12 @@ from resilient_http.engines.reaper import OpenStream
 from resilient_http.engines.time_limit import unless_cancelled, within
 from resilient_http.events import Hub, PoolRenewed, StreamReclaimed
 from resilient_http.ports.async_race import AsyncRace
+from resilient_http.ports.beside import Question, beside
 from resilient_http.ports.loops import close_with_loop
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.outcome import Fault
 from resilient_http.state.race import HEDGE
 
 T = TypeVar("T")
@@ -181,18 +194,20 @@ class AsyncPort:
     def _late(self) -> Exception:
         return late(self._backend)
 
-    def guarded(self, call: Call, work: Coroutine[Any, Any, T], *, foreign: bool = False) -> Coroutine[Any, Any, T]:
+    def guarded(
+        self, call: Call, work: Coroutine[Any, Any, T], *, grace: float | None = None
+    ) -> Coroutine[Any, Any, T]:
         """`work` for a call, cut when its inbound caller goes away.
 
         Args:
             call: The call.
             work: What is done for it.
-            foreign: Whether code of the user's takes part, which may wait where we cannot clamp it; then the work is
-                cut at the call's deadline too.
+            grace: Where code of the user's takes part, which may wait where we cannot clamp it: the work is cut so many
+                seconds after the call's deadline.
         """
         dress = self._backend.dress
-        if foreign and call.expires < math.inf:
-            work = within(max(0.0, call.expires - self.now()), work, lambda: dress(call.exceeded()))
+        if grace is not None and call.expires < math.inf:
+            work = within(max(0.0, call.expires - self.now()) + grace, work, lambda: dress(call.exceeded()))
         if call.cancellation is not None:
             work = unless_cancelled(call.cancellation, work, lambda: dress(call.cancelled()))
         return work
@@ -200,6 +215,48 @@ class AsyncPort:
     def readable(self, call: Call, reply: Any) -> Any:
         """A response like this one, with its body when that is here."""
         return readable(reply, call.request, self._backend)
+
+    def fault_of(self, error: BaseException) -> Fault:
+        """What kind of failure an exception of an engine is."""
+        return self._backend.fault_of(error)
+
+    def reply(self, status: int, headers: Headers, body: bytes) -> Any:
+        """A response of the backend's that nobody sent."""
+        return composed(status, headers, body, self._backend)
+
+    def adopt(self, given: Any) -> Any:
+        """A copy of a response of the backend's."""
+        return adopted(given, self._backend)
+
+    def body(self, reply: Any) -> bytes | None:
+        """The body as it came, when it is here."""
+        return body_of(reply, self._backend)
+
+    def lines(self, message: Any) -> Headers:
+        """The header lines."""
+        return tuple(message.headers.multi_items())
+
+    async def fetch(self, store: Any, ask: Callable[[], Any], within: float) -> Any:
+        """Suspend for as long as it takes, and no longer than `within`."""
+        done = anyio.Event()
+        question = Question(ask, waker(done.set))
+        if beside(store).ask(question):
+            with anyio.move_on_after(within):
+                await done.wait()
+        return question.answer
+
+    def beside(self, store: Any, tell: Callable[[], Any]) -> None:
+        """Have it called in another thread."""
+        beside(store).tell(tell)
+
+    async def bounded(self, seconds: float, work: Coroutine[Any, Any, T], late: Callable[[], Exception]) -> T:
+        """Await it; cancel it when it takes longer."""
+        return await (work if seconds == math.inf else within(max(0.0, seconds), work, late))
+
+    async def discard(self, reply: Any) -> None:
+        """Close a body that nobody will read."""
+        if isinstance(reply.stream, self._body):
+            await reply.stream.aclose()
 
     async def set_aside(self, reply: Any, within: float) -> bool:
         """Read the rest of a streamed response, if it is small and comes in time, and give its connection back."""

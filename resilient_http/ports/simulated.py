@@ -17,13 +17,15 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from types import coroutine
-from typing import Any
+from typing import Any, TypeVar
 
-from resilient_http.call import Admission, Attempt, Call
+from resilient_http.call import Admission, Attempt, Call, Headers
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
 from resilient_http.state.outcome import Fault
 from resilient_http.state.race import FIRST, HEDGE, Race
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class SimulatedReply:
 
     status_code: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
 class SimulatedFailure(Exception):
@@ -182,6 +185,45 @@ class SimulatedPort:
     def readable(self, call: Call, reply: Any) -> Any:
         """The reply itself."""
         return reply
+
+    def fault_of(self, error: BaseException) -> Fault:
+        """What the simulated endpoint did."""
+        return error.fault if isinstance(error, SimulatedFailure) else Fault.FOREIGN
+
+    def reply(self, status: int, headers: Headers, body: bytes) -> SimulatedReply:
+        """An answer that no endpoint gave."""
+        return SimulatedReply(status, dict(headers), body)
+
+    def adopt(self, given: Any) -> SimulatedReply:
+        """A copy of it."""
+        if not isinstance(given, SimulatedReply):
+            message = f"a simulated reply is needed, not {type(given).__name__}"
+            raise TypeError(message)
+        return SimulatedReply(given.status_code, dict(given.headers), given.body)
+
+    def body(self, reply: Any) -> bytes | None:
+        """Its body."""
+        found: bytes = reply.body
+        return found
+
+    def lines(self, message: Any) -> Headers:
+        """Its header lines."""
+        return tuple((name.lower(), value) for name, value in message.headers.items())
+
+    async def fetch(self, store: Any, ask: Callable[[], Any], within: float) -> Any:
+        """At once."""
+        return ask()
+
+    def beside(self, store: Any, tell: Callable[[], Any]) -> None:
+        """At once."""
+        tell()
+
+    async def bounded(self, seconds: float, work: Coroutine[Any, Any, T], late: Callable[[], Exception]) -> T:
+        """Run it to its end: nothing is cut on the virtual clock."""
+        return await work
+
+    async def discard(self, reply: Any) -> None:
+        """Nothing is held."""
 
     async def set_aside(self, reply: Any, within: float) -> bool:
         """Nothing is held."""

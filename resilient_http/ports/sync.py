@@ -9,19 +9,21 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
-from resilient_http.call import Admission, Attempt, Call
+from resilient_http.call import Admission, Attempt, Call, Headers
 from resilient_http.engines.backend import Backend
-from resilient_http.engines.body import KEPT, in_memory, in_time, readable, sync_body
+from resilient_http.engines.body import KEPT, adopted, body_of, composed, in_memory, in_time, readable, sync_body
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.pool import EnginePool, is_instrumented
 from resilient_http.engines.reaper import OpenStream
 from resilient_http.engines.threads import Threads
 from resilient_http.errors import ForeignAwait, Saturated
 from resilient_http.events import Hub, PoolRenewed, StreamReclaimed
+from resilient_http.ports.beside import Question, beside
 from resilient_http.ports.lanes import Lanes
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.outcome import Fault
 from resilient_http.state.race import FIRST, HEDGE
 
 T = TypeVar("T")
@@ -153,6 +155,47 @@ class SyncPort:
         finally:
             stream.close()
         return b"".join(chunks)
+
+    def fault_of(self, error: BaseException) -> Fault:
+        """What kind of failure an exception of an engine is."""
+        return self._backend.fault_of(error)
+
+    def reply(self, status: int, headers: Headers, body: bytes) -> Any:
+        """A response of the backend's that nobody sent."""
+        return composed(status, headers, body, self._backend)
+
+    def adopt(self, given: Any) -> Any:
+        """A copy of a response of the backend's."""
+        return adopted(given, self._backend)
+
+    def body(self, reply: Any) -> bytes | None:
+        """The body as it came, when it is here."""
+        return body_of(reply, self._backend)
+
+    def lines(self, message: Any) -> Headers:
+        """The header lines."""
+        return tuple(message.headers.multi_items())
+
+    async def fetch(self, store: Any, ask: Callable[[], Any], within: float) -> Any:
+        """Block for as long as it takes, and no longer than `within`."""
+        done = threading.Event()
+        question = Question(ask, done.set)
+        if beside(store).ask(question):
+            done.wait(within)
+        return question.answer
+
+    def beside(self, store: Any, tell: Callable[[], Any]) -> None:
+        """Have it called in another thread."""
+        beside(store).tell(tell)
+
+    async def bounded(self, seconds: float, work: Coroutine[Any, Any, T], late: Callable[[], Exception]) -> T:
+        """Run it to its end: what blocks a thread cannot be cut."""
+        return await work
+
+    async def discard(self, reply: Any) -> None:
+        """Close a body that nobody will read."""
+        if isinstance(reply.stream, self._body):
+            reply.stream.close()
 
     async def set_aside(self, reply: Any, within: float) -> bool:
         """Read the rest of a streamed response, if it is small and comes in time, and give its connection back."""

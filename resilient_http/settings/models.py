@@ -16,7 +16,10 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 
 from resilient_http.errors import SettingsError
 from resilient_http.settings.circuit import CircuitSettings
+from resilient_http.settings.fallback import FallbackSettings
+from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.limits import ConcurrencySettings, PauseSettings, Priority, RateLimitSettings
+from resilient_http.settings.middleware import MiddlewareSettings
 from resilient_http.settings.network import DeadlineHeader, PoolSettings, TimeoutSettings, TlsSettings
 from resilient_http.settings.retry import HedgeSettings, RetrySettings
 from resilient_http.settings.shared import SharedSettings
@@ -81,6 +84,8 @@ class UpstreamSettings(Model):
         priority: "sheddable", "default" or "critical": which calls are refused first under pressure. None for what the
             inbound request says, else "default".
         priority_header: Header that tells it the priority of the call, None for none.
+        fallback: See FallbackSettings; None for no fallback.
+        middleware: See MiddlewareSettings.
         balance: How an endpoint is chosen: "p2c".
         propagate: Trace headers to send: "tracecontext", "none", or "all" (with baggage, for upstreams of one's own).
         deadline_header: Header that tells it how long we wait for this attempt, None for none.
@@ -108,6 +113,8 @@ class UpstreamSettings(Model):
     pauses: PauseSettings | None = PauseSettings()
     priority: Priority | None = None
     priority_header: HeaderName | None = None
+    fallback: FallbackSettings | None = None
+    middleware: MiddlewareSettings = MiddlewareSettings()
     balance: Literal["p2c"] = "p2c"
     propagate: Literal["none", "tracecontext", "all"] = "tracecontext"
     deadline_header: DeadlineHeader | None = None
@@ -220,6 +227,7 @@ class Settings(Model):
         shared: See SharedSettings; None for a process that shares nothing with others.
         defaults: What every upstream inherits, and all that an unnamed one has.
         upstreams: Name (a lower-case DNS label) to its settings.
+        guards: Name to the settings of what is not HTTP; see GuardSettings. They inherit nothing from `defaults`.
 
     Raises:
         SettingsError: Something is wrong; it names the path and the value.
@@ -231,6 +239,7 @@ class Settings(Model):
     shared: SharedSettings | None = None
     defaults: UpstreamSettings = UpstreamSettings()
     upstreams: Mapping[str, UpstreamSettings] = {}
+    guards: Mapping[str, GuardSettings] = {}
 
     def __init__(self, **settings: Any) -> None:
         try:
@@ -298,6 +307,20 @@ class Settings(Model):
             if not upstream.endpoints:
                 raise mistake_at(name, "endpoints", message='at least one is needed, as in ["http://10.0.0.1:8080"]')
         return upstreams
+
+    @field_validator("guards")
+    @classmethod
+    def _guards_are_named(cls, guards: Mapping[str, GuardSettings]) -> Mapping[str, GuardSettings]:
+        for name in guards:
+            check_name(name, what="a guard's")
+        return guards
+
+    @model_validator(mode="after")
+    def _one_name_one_thing(self) -> Self:
+        for name in self.guards:
+            if name in self.upstreams:
+                raise mistake_at("guards", name, message="an upstream has that name already")
+        return self
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from resilient_http.settings.models import UpstreamSettings, as_raw, merge
 from resilient_http.settings.validation import nearest, settings_error
 
 EXTENSION = "resilient_http"
-OVERRIDABLE = ("retry", "hedge", "idempotency_key", "priority")
-SHARED = {"retry": ("budget",)}
+OVERRIDABLE = ("retry", "hedge", "idempotency_key", "priority", "fallback")
+SHARED = {"retry": ("budget",), "fallback": ("stale",)}
 
 
 class Unset(Enum):
@@ -36,6 +36,7 @@ def call_options(
     hedge: Mapping[str, Any] | Unset | None = UNSET,
     idempotency_key: Literal["auto"] | Unset | None = UNSET,
     priority: Literal["sheddable", "default", "critical"] | Unset | None = UNSET,
+    fallback: Mapping[str, Any] | Unset | None = UNSET,
 ) -> dict[str, Any]:
     """Settings of one call, over those of its upstream: `client.get(url, extensions=call_options(retry=None))`.
 
@@ -47,11 +48,16 @@ def call_options(
         idempotency_key: "auto" for an Idempotency-Key of the call's own, so that it may be repeated; None for none. A
             key that you have goes into `headers=`.
         priority: "sheddable", "default" or "critical"; None for what the inbound request says.
+        fallback: `{"response": {...}}` or `{"function": ...}`, or None for none. Not `stale`, which all calls of the
+            upstream share.
 
     Returns:
         A mapping for `extensions=`.
     """
-    given = {"retry": retry, "hedge": hedge, "idempotency_key": idempotency_key, "priority": priority}
+    given = {
+        "retry": retry, "hedge": hedge, "idempotency_key": idempotency_key, "priority": priority,
+        "fallback": fallback,
+    }  # fmt: skip
     return {EXTENSION: {name: value for name, value in given.items() if value is not UNSET}}
 
 

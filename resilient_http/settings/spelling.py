@@ -1,6 +1,6 @@
 """Spelling: settings with option keys in upper case, as Django and settings modules write them.
 
-Option keys may be in either case. Names of upstreams are data, not option keys: they stay as they are.
+Option keys may be in either case. Names of upstreams and guards are data, not option keys: they stay as they are.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 from resilient_http.errors import SettingsError
 
-NAMES = ("upstreams",)  # below it the keys are names
+NAMES = (("upstreams",), ("guards",))  # below these the keys are names
+DATA = ("response", "body")  # what stands there is an answer, not settings
 
 
 def lower_keys(raw: Any, *, root: str, path: tuple[str, ...] = ()) -> Any:
@@ -20,13 +21,15 @@ def lower_keys(raw: Any, *, root: str, path: tuple[str, ...] = ()) -> Any:
     Raises:
         SettingsError: A key is there in both cases.
     """
+    if path[-2:] == DATA:
+        return raw
     if isinstance(raw, (list, tuple)):
         return [lower_keys(item, root=root, path=(*path, str(position))) for position, item in enumerate(raw)]
     if not isinstance(raw, Mapping):
         return raw
     lowered: dict[str, Any] = {}
     for key, value in raw.items():
-        name = str(key) if path == NAMES else str(key).lower()
+        name = str(key) if path in NAMES else str(key).lower()
         if name in lowered:
             where = spell((*path, name), root)
             raise SettingsError(f"{where}: given twice, in upper and in lower case", path=where, value=value)
@@ -50,6 +53,6 @@ def respell(error: SettingsError, root: str) -> SettingsError:
 
 
 def _subscript(part: str, above: tuple[str, ...]) -> str:
-    if above == NAMES:
+    if above in NAMES:
         return f'["{part}"]'
     return f"[{part}]" if part.isdecimal() else f'["{part.upper()}"]'

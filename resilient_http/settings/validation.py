@@ -53,10 +53,10 @@ def not_bool(value: Any) -> Any:
     return value
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, *, what: str = "an upstream's") -> None:
     """Refuse what cannot stand as a host name in http://NAME/."""
     if not NAME.fullmatch(name):
-        raise mistake_at(name, message="an upstream's name is a lower-case DNS label (a-z, 0-9, -)")
+        raise mistake_at(name, message=f"{what} name is a lower-case DNS label (a-z, 0-9, -)")
 
 
 def split_url(url: str, schemes: Sequence[str], *, like: str) -> SplitResult:

@@ -28,6 +28,14 @@ def _is_header_name(name: str) -> str:
     return name.lower()
 
 
+def _is_header_value(value: str) -> str:
+    if not value.isascii() or not value.isprintable() or value != value.strip():
+        message = "the value of a header is needed, one line of printable ASCII"
+        raise ValueError(message)
+    return value
+
+
+HeaderValue = Annotated[str, AfterValidator(_is_header_value)]  # RFC 9110, section 5.5
 HeaderName = Annotated[str, AfterValidator(_is_header_name)]  # RFC 9110, section 5.6.2
 
 
@@ -52,6 +60,40 @@ def _imported(value: Any) -> Any:
     return found
 
 
+Imported = Annotated[Any, BeforeValidator(lambda value: value if value == "memory" else _imported(value))]
+"""An object, or its dotted path; "memory" stands for itself."""
+
+
+def _takes_two(function: Any) -> None:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        message = "middleware takes two arguments, (call, proceed) or (attempt, proceed)"
+        raise ValueError(message) from None
+    except ValueError:
+        return  # it has no signature to see
+
+
+def is_async(function: Any) -> bool:
+    """Whether it is an async function, or an object with an async `__call__`."""
+    if inspect.iscoroutinefunction(function):
+        return True
+    return callable(function) and inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _is_middleware(function: Any) -> Any:
+    if not is_async(function):
+        kind = f"the class {function.__name__}: give an instance" if inspect.isclass(function) else _kind(function)
+        message = f"an async function of (call, proceed) or (attempt, proceed) is needed, not {kind}"
+        raise ValueError(message)
+    _takes_two(function)
+    return function
+
+
+def _kind(function: Any) -> str:
+    return "a plain function" if inspect.isfunction(function) else type(function).__name__
+
+
 def _is_plain(function: Any) -> Any:
     if not callable(function):
         message = f"a function is needed, not {type(function).__name__}"
@@ -65,3 +107,6 @@ def _is_plain(function: Any) -> Any:
 # The last of them runs first.
 Function = Annotated[Callable[..., Any], BeforeValidator(_is_plain), BeforeValidator(_imported)]
 """A plain function, or its dotted path."""
+
+Middleware = Annotated[Callable[..., Any], BeforeValidator(_is_middleware), BeforeValidator(_imported)]
+"""An async function, or an object with an async `__call__`, or its dotted path."""

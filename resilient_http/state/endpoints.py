@@ -91,7 +91,7 @@ class Endpoint:
         self.host = host
         self.port = port
         bracketed = f"[{host}]" if ":" in host else host
-        self.netloc = bracketed if port == {"http": 80, "https": 443}.get(scheme) else f"{bracketed}:{port}"
+        self.netloc = bracketed if port == {"http": 80, "https": 443}.get(scheme, 0) else f"{bracketed}:{port}"
         self.url = f"{scheme}://{self.netloc}"
         self.weight = weight
         self.backup = backup

@@ -8,6 +8,7 @@ below 500, and 501                                      success
 502, 503, 504, other 5xx                                failure
 unreachable, broken off, TLS failure, timeout, silent   unanswered: a failure without an answer
 cut short before it was silent, cancelled, closed early neutral
+raised by a guarded function                            failure
 while we ourselves stalled or lacked resources          neutral
 
 OutcomeRules holds what a user has changed of it, and the numbers of "silent".
@@ -29,6 +30,7 @@ class Fault(Enum):
     BROKEN = "broken off"  # reset, closed early, malformed answer
     LOCAL = "lack of local resources"  # no file descriptors, no ports, no connection in the pool
     INVALID = "invalid request"  # nothing that a server could answer
+    RAISED = "raised"  # by a guarded function
     FOREIGN = "foreign error"  # raised by code of the user's: a hook, a body generator, a mock
     CANCELLED = "cancelled"
 
@@ -83,6 +85,8 @@ def judge_status(status: int) -> Outcome:
 
 def judge_fault(fault: Fault, *, stalled: bool) -> Outcome:
     """What an attempt without a whole answer counts as, unless it was cut short (see Endpoint.judge_cut)."""
+    if fault is Fault.RAISED and not stalled:
+        return Outcome.FAILURE
     if stalled or fault not in _UNANSWERED:
         return Outcome.NEUTRAL
     return Outcome.UNANSWERED

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from resilient_http.state.endpoints import Endpoint, Endpoints, Link
 from resilient_http.state.latency import Latency
 from resilient_http.state.outcome import Outcome, OutcomeRules
 from resilient_http.state.pauses import Pauses
+from resilient_http.state.response_memory import ResponseMemory
 from resilient_http.state.retry_budget import RetryBudget
 from resilient_http.state.tally import Tally
 from resilient_http.state.token_bucket import TokenBucket
@@ -41,11 +42,13 @@ class Pipeline:
         run: Await it with a Call, get the response.
         repeatable: Methods that may be sent twice.
         makes_key: Whether a call with any other method gets an Idempotency-Key.
+        order: The policies of its rings, "call" and "attempt", by name, the outermost first.
     """
 
     run: Callable[[Call], Awaitable[Any]]
     repeatable: frozenset[str]
     makes_key: bool = False
+    order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 Compose = Callable[["Upstream", UpstreamSettings], Pipeline]
@@ -99,6 +102,11 @@ class Upstream:
         self.repeats, self.hedges = Tally(), Tally()
         self.latency = Latency()  # of all endpoints together, where hedges go by it
         self.refusals, self.rate_decisions, self.pause_decisions = Tally(), Tally(), Tally()
+        self.fallbacks = Tally()
+        self.memory: ResponseMemory | None = None
+        stale = None if settings.fallback is None else settings.fallback.stale
+        if stale is not None and stale.store == "memory":
+            self.memory = ResponseMemory(stale.max_entries, stale.max_bytes)
         self.limit = self._limit()
         self.observed_limit = self._observed_limit()
         self.adaptive = self._adaptive()
@@ -142,6 +150,9 @@ class Upstream:
             "retry_budget": None if self.budget is None else {"tokens": round(self.budget.tokens(now), 3)},
             "retries": self.repeats.as_dict(),
             "hedges": self.hedges.as_dict(),
+            "fallbacks": self.fallbacks.as_dict(),
+            "stale": None if self.memory is None else self.memory.as_dict(),
+            "pipeline": {ring: list(names) for ring, names in self.pipeline.order.items()},
         }
 
     def _concurrency_status(self) -> dict[str, Any]:

@@ -82,7 +82,11 @@ def test_everything_can_be_switched_off(environment):
 
 
 def test_an_underscore_stands_for_the_hyphen_of_a_name(environment):
-    settings = environment('RESILIENT_HTTP_UPSTREAMS__CARD_PAYMENTS__ENDPOINTS=["http://10.0.0.1"]')
+    settings = environment(
+        'RESILIENT_HTTP_UPSTREAMS__CARD_PAYMENTS__ENDPOINTS=["http://10.0.0.1"]',
+        "RESILIENT_HTTP_GUARDS__INVENTORY_DB__TIMEOUT__TOTAL=2",
+    )
+    assert settings.guards["inventory-db"].timeout.total == 2
 
     assert list(settings.upstreams) == ["card-payments"]
 

@@ -6,6 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from resilient_http.settings.circuit import SharedCircuitSettings
+from resilient_http.settings.fallback import FallbackSettings, FixedResponseSettings
+from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.models import Settings
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.state.backoff import Backoff
@@ -70,6 +72,8 @@ def test_the_defaults_of_an_upstream_are_those_of_the_design():
         "pauses": {"endpoint": 60.0, "route": None, "by": "path", "observe": False},
         "priority": None,
         "priority_header": None,
+        "fallback": None,
+        "middleware": {"call": (), "attempt": ()},
         "balance": "p2c",
         "propagate": "tracecontext",
         "deadline_header": None,
@@ -101,6 +105,42 @@ def test_the_defaults_at_the_root_are_those_of_the_design():
         },
         "shared": None,
         "upstreams": {},
+        "guards": {},
+    }
+
+
+def test_the_defaults_of_a_fallback():
+    assert FallbackSettings(stale={}).model_dump() == {
+        "response": None,
+        "function": None,
+        "stale": {
+            "max_age": 300.0,
+            "store": "memory",
+            "key": None,
+            "max_entries": 1000,
+            "max_bytes": 16_777_216,
+            "wait": 0.1,
+        },
+        "statuses": (500, 502, 503, 504),
+        "observe": False,
+    }
+    assert FixedResponseSettings().model_dump() == {"status": 200, "headers": {}, "body": ""}
+
+
+def test_the_defaults_of_a_guard():
+    defaults = Settings().defaults
+    assert GuardSettings().model_dump() == {
+        "timeout": {"total": 10.0, "attempt": None, "queue": 1.0},
+        "retry": {
+            "max_attempts": 3,
+            "classify": None,
+            "backoff": defaults.retry.backoff.model_dump(),
+            "max_wait": 5.0,
+            "budget": defaults.retry.budget.model_dump(),
+            "observe": False,
+        },
+        "circuit": defaults.circuit.model_dump(),
+        "concurrency": defaults.concurrency.model_dump(),
     }
 
 

@@ -187,6 +187,113 @@ def test_what_tells_attempts_apart_is_checked_too(key, value):
     assert refused_in_payments(**{key: value}).path == f"upstreams.payments.{key}"
 
 
+# Fallback
+
+
+FALLBACK = "upstreams.payments.fallback"
+
+
+@pytest.mark.parametrize(
+    ("fallback", "path", "says"),
+    [
+        ({}, "", "exactly one of response, function and stale is needed, but none is given"),
+        ({"response": {}, "stale": {}}, "", "but response and stale are given; set all but one to null"),
+        ({"response": {"status": 199}}, ".response.status", "greater than or equal to 200"),
+        ({"response": {"status": True}}, ".response.status", "a number is needed"),
+        ({"response": {"text": ""}}, ".response.text", "unknown key"),
+        ({"response": {"headers": {"a b": ""}}}, ".response.headers", "the name of a header is needed"),
+        ({"response": {"headers": {"a": "x\r\ny: z"}}}, ".response.headers", "one line of printable ASCII"),
+        ({"response": {"body": {"a": object}}}, ".response.body", "cannot be said in JSON"),
+        ({"function": "json.nothing"}, ".function", "cannot be imported"),
+        ({"function": not_plain}, ".function", "a plain function is needed"),
+        ({"stale": {"max_age": 0}}, ".stale.max_age", "greater than 0"),
+        ({"stale": {"max_age": math.inf}}, ".stale.max_age", "less than or equal to 604800"),
+        ({"stale": {"wait": -1}}, ".stale.wait", "greater than 0"),
+        ({"stale": {"max_entries": 0}}, ".stale.max_entries", "greater than or equal to 1"),
+        ({"stale": {"max_bytes": True}}, ".stale.max_bytes", "a number is needed"),
+        ({"stale": {"key": 7}}, ".stale.key", "a function is needed"),
+        ({"stale": {"store": "django"}}, ".stale.store", "a dotted path like"),
+        ({"stale": {"store": "json.dumps"}}, ".stale.store", "a store with get, set and delete is needed"),
+        ({"stale": {"store": {}}}, ".stale.store", "a store with get, set and delete is needed"),
+        ({"response": {}, "statuses": [404]}, ".statuses.0", "greater than or equal to 500"),
+        ({"response": {}, "statuses": [True]}, ".statuses.0", "a number is needed"),
+        ({"stale": {}, "observe": "perhaps"}, ".observe", "boolean"),
+    ],
+)
+def test_a_fallback_that_makes_no_sense_is_refused(fallback, path, says):
+    error = refused_in_payments(fallback=fallback)
+    assert error.path.startswith(FALLBACK + path)
+    assert says in str(error)
+
+
+def test_one_kind_of_fallback_takes_the_place_of_the_defaults_when_that_is_null():
+    defaults = {"fallback": {"response": {}}}
+    own = {"endpoints": ["http://n1"], "fallback": {"stale": {}}}
+    assert refused(defaults=defaults, upstreams={"payments": own}).path == FALLBACK
+    own["fallback"]["response"] = None
+    assert Settings(defaults=defaults, upstreams={"payments": own}).upstreams["payments"].fallback.response is None
+
+
+# Middleware
+
+
+def plain(call, proceed):
+    return proceed(call)
+
+
+async def of_one(call):
+    return call
+
+
+class Layer:
+    async def __call__(self, call, proceed):
+        return await proceed(call)
+
+
+@pytest.mark.parametrize("ring", ["call", "attempt"])
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (plain, "an async function of (call, proceed) or (attempt, proceed) is needed, not a plain function"),
+        (of_one, "middleware takes two arguments"),
+        (Layer, "not the class Layer: give an instance"),
+        ("json.dumps", "is needed, not a plain function"),
+        ("shop.nowhere.sign", "cannot be imported"),
+        (7, "is needed, not int"),
+    ],
+)
+def test_middleware_is_async_and_takes_two_arguments(ring, value, says):
+    error = refused_in_payments(middleware={ring: [Layer(), value]})
+    assert error.path == f"upstreams.payments.middleware.{ring}.1"
+    assert says in str(error)
+
+
+# Guards
+
+
+@pytest.mark.parametrize(
+    ("guards", "path"),
+    [
+        ({"Inventory": {}}, "guards.Inventory"),
+        ({"payments": {}}, "guards.payments"),
+        ({"db": {"timeout": {"total": 0}}}, "guards.db.timeout.total"),
+        ({"db": {"timeout": {"attempt": True}}}, "guards.db.timeout.attempt"),
+        ({"db": {"timeout": {"queue": math.nan}}}, "guards.db.timeout.queue"),
+        ({"db": {"timeout": {"total": 1.0, "attempt": 2.0}}}, "guards.db.timeout"),
+        ({"db": {"timeout": {"connect": 1.0}}}, "guards.db.timeout.connect"),
+        ({"db": {"retry": {"max_attempts": 0}}}, "guards.db.retry.max_attempts"),
+        ({"db": {"retry": {"statuses": [500]}}}, "guards.db.retry.statuses"),
+        ({"db": {"retry": {"classify": not_plain}}}, "guards.db.retry.classify"),
+        ({"db": {"retry": {"max_wait": -1}}}, "guards.db.retry.max_wait"),
+        ({"db": {"circuit": {"window": 10}}}, "guards.db.circuit"),
+        ({"db": {"concurrency": {"limit": 0}}}, "guards.db.concurrency.limit"),
+        ({"db": {"endpoints": []}}, "guards.db.endpoints"),
+    ],
+)
+def test_a_guard_that_makes_no_sense_is_refused(guards, path):
+    assert refused(upstreams={"payments": {"endpoints": ["http://n1"]}}, guards=guards).path == path
+
+
 # What does not fit together
 
 

@@ -30,6 +30,8 @@ def test_null_switches_a_policy_off():
     [
         (7, "extensions.resilient_http", "a mapping is needed, not int"),
         ({"retries": 1}, "extensions.resilient_http.retries", "did you mean retry"),
+        ({"fallback": {"stale": {}}}, "extensions.resilient_http.fallback.stale", "share it"),
+        ({"fallback": {}}, "extensions.resilient_http.fallback", "exactly one"),
         ({"circuit": None}, "extensions.resilient_http.circuit", "not a setting of one call"),
         ({"retry": {"budget": None}}, "extensions.resilient_http.retry.budget", "share it"),
         ({"retry": {"max_attempts": 0}}, "extensions.resilient_http.retry.max_attempts", "greater than or equal to 1"),

@@ -80,3 +80,13 @@ def test_a_key_in_both_cases_is_refused():
 @pytest.mark.parametrize("raw", [None, [], "payments"])
 def test_something_else_than_a_dict_is_refused(raw):
     assert "RESILIENT_HTTP is a dict" in str(refused(raw))
+
+
+def test_an_answer_and_the_names_of_guards_stay_as_they_are_written():
+    settings = Settings.from_upper_case({
+        "GUARDS": {"inventory-db": {"TIMEOUT": {"TOTAL": 3}}},
+        "DEFAULTS": {"FALLBACK": {"RESPONSE": {"HEADERS": {"X-From": "Us"}, "BODY": {"Price": {"EUR": 1}}}}},
+    })  # fmt: skip
+    assert settings.guards["inventory-db"].timeout.total == 3
+    assert settings.defaults.fallback.response.body == {"Price": {"EUR": 1}}
+    assert settings.defaults.fallback.response.lines == (("content-type", "application/json"), ("x-from", "Us"))

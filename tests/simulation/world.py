@@ -150,7 +150,9 @@ class World:
         call.bound(self.port.now() + within, within)
         call.priority = facts.get("priority")
         repeatable = facts.get("repeatable", method in self.upstream.pipeline.repeatable)
-        call.enter("payments", None, method, repeatable=repeatable, replayable=facts.get("replayable", True))
+        call.enter(
+            "payments", facts.get("request"), method, repeatable=repeatable, replayable=facts.get("replayable", True)
+        )
         return call
 
     def told(self, *kinds: type[Event]) -> list[Event]:

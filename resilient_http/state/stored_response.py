@@ -1,0 +1,222 @@
+"""Stored response: which good answers may be kept, and which may answer once their origin fails (stale-if-error).
+
+A shared cache's rules; this process answers many people. Sections are RFC 9111's unless another is named.
+
+Laws
+    1. Kept is an answer to GET, with a status that is understood (200, 203, 204), and whole (section 3).
+    2. Never kept: no-store of either side (5.2.1.5, 5.2.2.5), private (5.2.2.7, its qualified form too), no-cache
+       (5.2.2.4: it would need the origin's word), `Vary: *` (4.1), and an answer with Set-Cookie.
+    3. A request with credentials (Authorization, section 3.5; Cookie; an API key) is neither kept nor answered, unless
+       its owner is part of the key.
+    4. It answers a request that says the same, in the fields that Vary names, as the one it was the answer to (4.1).
+    5. It is never older than `max_age`. Beyond its freshness it answers for stale-if-error seconds where it says so, or
+       the request does (RFC 5861, section 4), and never with must-revalidate (5.2.2.2), proxy-revalidate (5.2.2.8) or
+       s-maxage (5.2.2.10). A request's own no-cache (5.2.1.4) and max-age (5.2.1.1) are kept to.
+    6. Its age counts from its origin on, caches between included (4.2.3).
+
+Why it is not a library's: see docs/fallback.md.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+UNDERSTOOD = frozenset({200, 203, 204})
+HOP_BY_HOP = frozenset({  # section 3.1
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authentication-info", "proxy-authorization",
+    "proxy-connection", "te", "transfer-encoding", "upgrade",
+})  # fmt: skip
+CREDENTIALS = re.compile(r"auth|cookie|token|secret|session|credential|api-?key|subscription-key|signature")
+"""Names of fields that say who asks. `:authority` and the like are no field names here."""
+
+DIRECTIVE = re.compile(r'([!#$%&\'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^,\s]*)))?')
+VARIANTS = 8  # answers kept for one URL, where Vary tells them apart
+FORMAT = 1
+LONGEST = 2**31  # seconds; "cannot be represented" counts as this (1.2.2)
+
+Headers = tuple[tuple[str, str], ...]
+
+
+def has_credentials(names: Iterable[str]) -> bool:
+    """Whether one of these header names says who asks."""
+    return CREDENTIALS.search("\n".join(names).lower()) is not None
+
+
+def directives(values: str) -> dict[str, str]:
+    """The directives of Cache-Control, by lower-case name; "" for one without a value. Source: section 5.2."""
+    return {found[1].lower(): found[2] or found[3] or "" for found in DIRECTIVE.finditer(values)}
+
+
+def seconds_of(found: Mapping[str, str], name: str) -> float | None:
+    """The delta-seconds of a directive; 0 for one that is malformed, None without it. Source: section 1.2.2, 4.2.1."""
+    if name not in found:
+        return None
+    text = found[name]
+    return float(min(int(text), LONGEST)) if text.isascii() and text.isdigit() and len(text) <= 19 else 0.0
+
+
+def fields_of(lines: Headers) -> dict[str, str]:
+    """Header lines as one value per name; lines of one name are combined. Source: RFC 9110, section 5.3."""
+    fields = dict(lines)
+    if len(fields) < len(lines):
+        fields = {}
+        for name, value in lines:
+            fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields
+
+
+def may_be_kept(method: str, asked: Mapping[str, str], status: int, told: Mapping[str, str], *, owned: bool) -> bool:
+    """Whether an answer may be kept (laws 1 to 3).
+
+    Args:
+        method: Of the request.
+        asked: Header fields of the request, names in lower case.
+        status: Of the answer.
+        told: Header fields of the answer, names in lower case.
+        owned: Whether the key tells whose it is.
+    """
+    if method != "GET" or status not in UNDERSTOOD:
+        return False
+    if "cache-control" in told and directives(told["cache-control"]).keys() & {"no-store", "private", "no-cache"}:
+        return False
+    if "cache-control" in asked and "no-store" in directives(asked["cache-control"]):
+        return False
+    if "*" in told.get("vary", ""):
+        return False
+    return owned or not ("set-cookie" in told or has_credentials(asked))
+
+
+def varying(told: Mapping[str, str], asked: Mapping[str, str]) -> Headers:
+    """What Vary names, and what the request said in it; whitespace aside. Source: section 4.1."""
+    if "vary" not in told:
+        return ()
+    names = sorted({name.strip().lower() for name in told["vary"].split(",")} - {""})
+    return tuple((name, said(asked, name)) for name in names)
+
+
+def without_hops(lines: Headers, told: Mapping[str, str]) -> Headers:
+    """The header lines that are not the connection's. Source: section 3.1."""
+    gone = HOP_BY_HOP
+    if "connection" in told:
+        gone |= {name.strip().lower() for name in told["connection"].split(",")}
+    return tuple(line for line in lines if line[0] not in gone)
+
+
+def said(asked: Mapping[str, str], name: str) -> str:
+    """What a request says in a field; lines of one name are combined."""
+    return ",".join(part.strip() for part in asked.get(name, "").split(","))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """A good answer that was kept.
+
+    Attributes:
+        received: Wall-clock seconds at which it came.
+        took: Seconds that it took to come.
+        status: Its status.
+        headers: Its header lines, names in lower case, without those of the connection.
+        body: Its body, as it came: encoded where Content-Encoding says so.
+        vary: What the request that it answered said in the fields that Vary names.
+    """
+
+    received: float
+    took: float
+    status: int
+    headers: Headers
+    body: bytes
+    vary: Headers = ()
+
+    def current_age(self, wall_now: float) -> float:
+        """Seconds since its origin made it, or vouched for it."""
+        fields = fields_of(self.headers)
+        date, told = _date(fields.get("date")), fields.get("age", "").strip()
+        apparent = 0.0 if date is None else max(0.0, self.received - date)
+        corrected = (float(told) if told.isascii() and told.isdigit() and len(told) <= 10 else 0.0) + self.took
+        return max(apparent, corrected) + max(0.0, wall_now - self.received)
+
+    def answers(self, asked: Mapping[str, str], *, wall_now: float, max_age: float) -> bool:
+        """Whether it may answer a request now that its origin has failed (laws 4 and 5)."""
+        if any(said(asked, name) != value for name, value in self.vary):
+            return False
+        age, wish = self.current_age(wall_now), directives(asked.get("cache-control", ""))
+        if "no-cache" in wish or wall_now - self.received > max_age:
+            return False
+        asked_age = seconds_of(wish, "max-age")
+        if asked_age is not None and age > asked_age:
+            return False
+        fields = fields_of(self.headers)
+        control = directives(fields.get("cache-control", ""))
+        stale = age - _freshness(fields, control)
+        if stale < 0:
+            return True
+        if control.keys() & {"must-revalidate", "proxy-revalidate", "s-maxage"}:
+            return False
+        allowed = [seconds_of(told, "stale-if-error") for told in (control, wish)]
+        return stale <= min((seconds for seconds in allowed if seconds is not None), default=math.inf)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, about."""
+        return len(self.body) + sum(len(name) + len(value) for name, value in self.headers + self.vary) + 500
+
+
+def with_variant(kept: tuple[StoredResponse, ...], newest: StoredResponse) -> tuple[StoredResponse, ...]:
+    """The answers to keep for one URL: the newest, and those that other requests were answered, as Vary tells."""
+    if not newest.vary:
+        return (newest,)
+    names = [name for name, _ in newest.vary]
+    others = [one for one in kept if one.vary != newest.vary and [name for name, _ in one.vary] == names]
+    return (newest, *others[: VARIANTS - 1])
+
+
+def pack(kept: tuple[StoredResponse, ...]) -> bytes:
+    """As bytes, for a store outside this process."""
+    facts = [[one.received, one.took, one.status, one.headers, one.vary, len(one.body)] for one in kept]
+    return json.dumps([FORMAT, facts], separators=(",", ":")).encode() + b"\n" + b"".join(one.body for one in kept)
+
+
+def unpack(packed: Any) -> tuple[StoredResponse, ...]:
+    """What pack() was given; nothing for what is not its, as another version's."""
+    if not isinstance(packed, (bytes, bytearray, memoryview)):
+        return ()
+    head, _, bodies = bytes(packed).partition(b"\n")
+    kept, at = [], 0
+    try:
+        version, facts = json.loads(head)
+        if version != FORMAT:
+            return ()
+        for received, took, status, headers, vary, size in facts:
+            body = bodies[at : at + size]
+            kept.append(StoredResponse(float(received), float(took), int(status), _lines(headers), body, _lines(vary)))
+            at += size
+    except (ValueError, TypeError):
+        return ()
+    return tuple(kept) if at == len(bodies) else ()
+
+
+def _lines(raw: Any) -> Headers:
+    return tuple((str(name), str(value)) for name, value in raw)
+
+
+def _freshness(fields: Mapping[str, str], control: Mapping[str, str]) -> float:
+    """Seconds for which it is fresh; 0 where nothing says so. Source: section 4.2.1."""
+    for name in ("s-maxage", "max-age"):
+        told = seconds_of(control, name)
+        if told is not None:
+            return told
+    expires, date = _date(fields.get("expires")), _date(fields.get("date"))
+    return 0.0 if expires is None or date is None else max(0.0, expires - date)
+
+
+def _date(text: str | None) -> float | None:
+    try:
+        return None if text is None else parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
