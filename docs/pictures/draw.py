@@ -59,16 +59,26 @@ def slow_now_and_then(attempt: Any, now: float) -> tuple[float, Any]:
 
 
 class Queueing:
-    """A server that serves so many requests at once, 40 ms each, and has the others wait; it drops none."""
+    """Nodes that serve one request at a time, 40 ms each, and let all others wait, for as long as it takes."""
 
-    def __init__(self, servers: int) -> None:
-        self.free = [0.0] * servers
+    def __init__(self) -> None:
+        self.free: dict[str, float] = {}
 
     def __call__(self, attempt: Any, now: float) -> tuple[float, Any]:
-        begin = max(now, self.free[0])
-        self.free[0] = begin + 0.04
-        self.free.sort()
-        return self.free[-1] - now if begin == now else begin + 0.04 - now, SimulatedReply(200)
+        done = max(now, self.free.get(attempt.chosen.host, 0.0)) + 0.04
+        self.free[attempt.chosen.host] = done
+        return done - now, SimulatedReply(200)
+
+
+class Counted:
+    """A service that answers 429 to whatever is more than 20 requests in a second."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[int, int] = {}
+
+    def __call__(self, attempt: Any, now: float) -> tuple[float, Any]:
+        self.seconds[int(now)] = self.seconds.get(int(now), 0) + 1
+        return usual(attempt), SimulatedReply(200 if self.seconds[int(now)] <= 20 else 429)
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,26 @@ PICTURES = {
         OFF,
         within=0.5,
     ),
+    "concurrency": Picture(
+        "three nodes serve 75 requests a second, and get 100",
+        Queueing,
+        {**OFF, "concurrency": {"limit": 1000, "queue": 0}, "pool": {"max_connections": 1000}},
+        {**OFF, "concurrency": {"limit": 6, "queue": 3}},
+        within=2.0,
+        rate=100.0,
+    ),
+    "rate_limit": Picture(
+        "a service that answers 429 to more than 20 requests in a second gets 33",
+        Counted,
+        {},
+        {"rate_limit": {"rate": 20, "burst": 1, "wait": 0.5}},
+    ),
+    "fallback": Picture(
+        "all nodes answer 503 for ten seconds",
+        lambda: all_fail_for_ten_seconds,
+        {},
+        {"fallback": {"response": {"body": []}}},
+    ),
     "hedge": Picture(
         "3 % of the requests are slow, each by itself", lambda: slow_now_and_then, {}, {"hedge": {"delay": "p95"}}
     ),
@@ -111,7 +141,7 @@ PICTURES = {
 
 
 def kind_of(made: Made) -> str:
-    if made.good:
+    if made.error is None and made.response.status_code < 400:
         return "fallback" if any(note.startswith("fallback") for note in made.journal.notes) else "good answer"
     return "refused at once" if isinstance(made.error, Refused) else "failed"
 
@@ -127,12 +157,17 @@ def draw(name: str, picture: Picture) -> str:
     figure, panels = plt.subplots(2, 1, figsize=(7.2, 4.6), sharex=True, sharey=True, layout="constrained")
     said = []
     for panel, title, settings, within in (
-        (panels[0], f"without {name}", picture.without, math.inf if name == "deadline" else picture.within),
-        (panels[1], f"with {name}", picture.with_it, picture.within),
+        (
+            panels[0],
+            f"without {name.replace('_', ' ')}",
+            picture.without,
+            math.inf if name == "deadline" else picture.within,
+        ),
+        (panels[1], f"with {name.replace('_', ' ')}", picture.with_it, picture.within),
     ):
         made, _ = calls_of(picture, settings, within=within)
         requests = sum(one.journal.sent for one in made) / CALLS
-        good = sum(one.good for one in made) / CALLS
+        good = sum(kind_of(one) in ("good answer", "fallback") for one in made) / CALLS
         slowest = sorted(one.took for one in made)[int(0.99 * CALLS)]
         said.append(f"{title}: {good:.1%} good, p99 {slowest:.3g} s, {requests:.3g} requests a call")
         for kind, (colour, marker) in KINDS.items():
