@@ -7,8 +7,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings as django_settings
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from resilient_http import answer_to, enter_scope
@@ -49,6 +50,10 @@ class ResilientHttpMiddleware:
         """Handle a request in its scope."""
         if self.is_async:
             return self._handle_async(request)
+        if isinstance(request, ASGIRequest):
+            # What is inside of us is sync only, so Django runs us in a thread, and a thread is not told that the caller
+            # has gone. A task in Django's event loop is.
+            return async_to_sync(self._handle_in_thread)(request)
         with enter_scope(state_of(request).scope):
             return cast("HttpResponseBase", self.get_response(request))
 
@@ -61,6 +66,18 @@ class ResilientHttpMiddleware:
                 # The caller has gone, says Django. A sync view goes on in its thread, but its calls end.
                 state.cancel()
                 raise
+
+    async def _handle_in_thread(self, request: HttpRequest) -> HttpResponseBase:
+        state = state_of(request)
+        with enter_scope(state.scope):
+            working = asyncio.ensure_future(sync_to_async(self.get_response)(request))
+            try:
+                return cast("HttpResponseBase", await asyncio.shield(working))
+            except asyncio.CancelledError:
+                # At once: asgiref would tell us only when the thread has ended.
+                state.cancel()
+                working.cancel()
+                return cast("HttpResponseBase", await working)
 
     def _before(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         """The view is known: its budget counts, and what has nothing left does not begin."""

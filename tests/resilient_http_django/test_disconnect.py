@@ -24,10 +24,11 @@ def notes(tmp_path_factory):
     return tmp_path_factory.mktemp("notes") / "notes"
 
 
-@pytest.fixture(scope="module")
-def server(upstream, notes):
+@pytest.fixture(scope="module", params=[{}, {"PROJECT_SYNC_ONLY": "1"}], ids=["async", "sync-only-below"])
+def server(request, upstream, notes):
     settings = {"UPSTREAMS": {"payments": {"ENDPOINTS": [upstream.url]}}}
-    with served(UVICORN, {"PROJECT_RESILIENT_HTTP": json.dumps(settings), "PROJECT_NOTES": str(notes)}) as running:
+    environment = {"PROJECT_RESILIENT_HTTP": json.dumps(settings), "PROJECT_NOTES": str(notes), **request.param}
+    with served(UVICORN, environment) as running:
         httpx.get(f"{running.url}/nowhere", timeout=30)
         yield running
 
