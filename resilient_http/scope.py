@@ -226,6 +226,7 @@ def checked_seconds(seconds: Any) -> float:
         ValueError: It is negative, NaN, beyond all reason or not a number.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST:
-        message = f"a deadline takes finite seconds, 0 or more, not {seconds!r:.50}"
+        hint = "; did you forget the seconds, as in @timeout(2.0)?" if callable(seconds) else ""
+        message = f"a deadline takes finite seconds, 0 or more, not {seconds!r:.50}{hint}"
         raise ValueError(message)
     return float(seconds)

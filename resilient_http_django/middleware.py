@@ -82,7 +82,7 @@ class ResilientHttpMiddleware:
     def _before(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         """The view is known: its budget counts, and what has nothing left does not begin."""
         state = state_of(request)
-        heed(view, state)
+        heed(view, request)
         return self._answer(request, state.arrival.exceeded()) if state.arrival.exhausted else None
 
     async def _before_async(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:

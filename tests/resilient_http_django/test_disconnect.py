@@ -68,12 +68,13 @@ def test_a_caller_that_hangs_up_ends_the_outbound_call(server, upstream, notes, 
     upstream.wait_for_open_connections(0)
 
 
-def test_a_view_may_go_on(server, upstream, notes):
+@pytest.mark.parametrize("path", ["/sync/stubborn", "/async/stubborn", "/async/stubborn-class"])
+def test_a_view_may_go_on(server, upstream, notes, path):
     upstream.play(delay(0.4, answer(200, "done")))
 
-    visit_and_go(server, upstream, "/sync/stubborn")
+    visit_and_go(server, upstream, path)
 
-    ended, took, _ = noted(notes, "/sync/stubborn")
+    ended, took, _ = noted(notes, path)
     assert ended == "done"
     assert took >= 0.4
 

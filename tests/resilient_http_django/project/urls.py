@@ -21,10 +21,13 @@ urlpatterns = [
     path("sync/quick-class", views.Quick.as_view()),
     path("async/quick-class", views.QuickAsync.as_view()),
     path("sync/quick-method", views.QuickMethod.as_view()),
+    path("sync/slow-method", views.SlowMethod.as_view()),
     path("sync/quick-leave", views.quick_leave),
     path("sync/note", views.note),
     path("async/note", views.note_async),
     path("sync/stubborn", views.stubborn),
+    path("async/stubborn", views.stubborn_async),
+    path("async/stubborn-class", views.Stubborn.as_view()),
     path("sync/bridged", views.bridged),
     path("sync/who", views.who),
 ]

@@ -133,6 +133,20 @@ class QuickMethod(View):
         return charge(request)
 
 
+@timeout(0.3)
+class SlowMethod(View):
+    """One method has a longer budget than its class, the other has the class's."""
+
+    @timeout(30.0)
+    def get(self, request: HttpRequest) -> JsonResponse:
+        """One call."""
+        return charge(request)
+
+    def post(self, request: HttpRequest) -> JsonResponse:
+        """One call."""
+        return charge(request)
+
+
 def note(request: HttpRequest) -> JsonResponse:
     """A call; how it ended, and how long it took, goes to a file, because its caller may be gone."""
     started = time.monotonic()
@@ -167,6 +181,16 @@ async def note_async(request: HttpRequest) -> JsonResponse:
 
 
 stubborn = ignore_disconnect(note)
+stubborn_async = ignore_disconnect(note_async)
+
+
+@ignore_disconnect
+class Stubborn(View):
+    """The same, as a class."""
+
+    async def get(self, request: HttpRequest) -> JsonResponse:
+        """One call."""
+        return await note_async(request)
 
 
 def bridged(request: HttpRequest) -> JsonResponse:
