@@ -12,7 +12,7 @@ from django.conf import settings as django_settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from resilient_http import answer_to, enter_scope
+from resilient_http import Answer, answer_to, enter_scope
 from resilient_http_django.clients import state_of
 from resilient_http_django.conf import get_resilience, read_settings
 from resilient_http_django.decorators import heed
@@ -93,10 +93,14 @@ class ResilientHttpMiddleware:
         return self._answer(request, error) if get_resilience().settings.inbound.answers else None
 
     def _answer(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        answer = answer_to(error, accept=request.headers.get("accept"), details=django_settings.DEBUG)
-        if answer is None:
-            return None
-        logger.log(
-            answer.level, "%s %s answered with %d: %s", request.method, request.path, answer.status, answer.cause
-        )
-        return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
+        answer = _answer_to(request, error)
+        return None if answer is None else _told(request, answer)
+
+
+def _answer_to(request: HttpRequest, error: BaseException) -> Answer | None:
+    return answer_to(error, accept=request.headers.get("accept"), details=django_settings.DEBUG)
+
+
+def _told(request: HttpRequest, answer: Answer) -> HttpResponse:
+    answer.log(logger, request.method or "", request.path)
+    return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))

@@ -47,8 +47,7 @@ class Outbox:
         answer = answer_to(error, accept=header_of(scope)("accept"), details=getattr(scope.get("app"), "debug", False))
         if answer is None or (self._started and not self._is_gone):
             return False
-        told = (scope["method"], scope["path"], answer.status, answer.cause)
-        logger.log(answer.level, "%s %s answered with %d: %s", *told)
+        answer.log(logger, scope["method"], scope["path"])
         if not self._started:
             headers = [(name.encode(), value.encode()) for name, value in answer.headers]
             await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})

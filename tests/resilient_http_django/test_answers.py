@@ -6,10 +6,12 @@ import logging
 import pytest
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
+from django.urls import re_path
 
 from resilient_http import DeadlineExceeded
 from resilient_http_django import get_resilience
 from tests.live.servers import hang
+from tests.resilient_http_django.project import views
 
 MARKER = "X-Dependency-Down"
 
@@ -106,3 +108,16 @@ def test_the_log_says_in_one_line_which_upstream_it_was(payments, get, caplog):
     (record,) = [record for record in caplog.records if record.name == "resilient_http.django"]
     assert "GET /sync/leave answered with 504: payments: the deadline of 0.25 s passed" in record.getMessage()
     assert record.exc_info is None
+
+
+def test_a_path_cannot_forge_a_line_of_the_log(payments, get, caplog, settings):
+    payments(hang(), INBOUND={"TIMEOUT": 0.3})
+    settings.ROOT_URLCONF = __name__
+
+    get("/any/%0Aforged%1B[2J")
+
+    (record,) = [record for record in caplog.records if record.name == "resilient_http.django"]
+    assert "GET /any/\\nforged\\x1b[2J answered" in record.getMessage()
+
+
+urlpatterns = [re_path(r"(?s)any/(?:.*)", views.leave)]

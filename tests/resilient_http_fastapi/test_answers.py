@@ -154,3 +154,14 @@ async def test_the_log_says_in_one_line_which_upstream_it_was(payments, caplog):
     (record,) = [record for record in caplog.records if record.name == "resilient_http.fastapi"]
     assert "GET /async answered with 504: payments: the deadline of 0.25 s passed" in record.getMessage()
     assert record.exc_info is None
+
+
+async def test_a_path_cannot_command_the_terminal_of_who_reads_the_log(payments, caplog):
+    _, settings = payments(hang(), **SHORT)
+    app = make_app(settings)
+    app.get("/any/{path:path}")(call)
+
+    await get(app, "/any/%1B[2J")
+
+    (record,) = [record for record in caplog.records if record.name == "resilient_http.fastapi"]
+    assert "GET /any/\\x1b[2J answered" in record.getMessage()
