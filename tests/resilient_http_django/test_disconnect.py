@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.live.processes import served
-from tests.live.servers import FaultServer, answer, delay, hang
+from tests.live.servers import FaultServer, answer, delay, drip_body, hang
 
 UVICORN = ["uvicorn", "--fd", "FD", "--log-level", "warning", "tests.resilient_http_django.project.asgi:application"]
 
@@ -64,6 +64,19 @@ def test_a_caller_that_hangs_up_ends_the_outbound_call(server, upstream, notes, 
 
     ended, _took, seen_at = noted(notes, path)
     assert ended == error
+    assert seen_at - gone_at < 0.3
+    upstream.wait_for_open_connections(0)
+
+
+# A middleware that is sync only has us run in a thread until the response begins; what comes later nobody is told.
+@pytest.mark.parametrize("server", [{}], ids=["async"], indirect=True)
+def test_a_caller_that_hangs_up_ends_the_call_of_a_sync_streamed_body(server, upstream, notes):
+    upstream.play(drip_body(0.05))
+
+    gone_at = visit_and_go(server, upstream, "/sync/stream-note")
+
+    ended, _took, seen_at = noted(notes, "/sync/stream-note")
+    assert ended == "Cancelled"
     assert seen_at - gone_at < 0.3
     upstream.wait_for_open_connections(0)
 

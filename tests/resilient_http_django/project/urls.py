@@ -14,6 +14,8 @@ urlpatterns = [
     path("sync/leave", views.leave),
     path("async/leave", views.leave_async),
     path("async/leave-group", views.leave_group),
+    path("async/stream-leave", views.stream_leave),
+    path("sync/stream-note", views.stream_note),
     path("sync/slow", views.slow),
     path("async/slow", views.slow_async),
     path("sync/quick", views.quick),

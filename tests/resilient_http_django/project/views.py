@@ -99,6 +99,33 @@ async def leave_group(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
+async def stream_leave(request: HttpRequest) -> StreamingHttpResponse:
+    """A body whose call fails, which nobody catches."""
+
+    async def body():
+        yield "first "
+        yield (await get_async_client(request).get(CHARGE)).text
+
+    return StreamingHttpResponse(body())
+
+
+def stream_note(request: HttpRequest) -> StreamingHttpResponse:
+    """A sync body that passes on what the upstream sends, and notes how that ended."""
+
+    def body():
+        started, ended = time.monotonic(), "done"
+        try:
+            with get_client(request).stream("GET", CHARGE) as response:
+                yield from response.iter_raw()
+        except BaseException as error:
+            ended = type(error).__name__
+            raise
+        finally:
+            write_note(request, ended, started)
+
+    return StreamingHttpResponse(body())
+
+
 slow = timeout(30.0)(charge)
 slow_async = timeout(30.0)(charge_async)
 quick = csrf_exempt(timeout(0.3)(charge))
