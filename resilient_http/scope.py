@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
@@ -57,10 +58,11 @@ class Cancellation:
         requested: Whether the caller has gone away.
     """
 
-    __slots__ = ("_listeners", "_lock", "_watch", "requested")
+    __slots__ = ("_listeners", "_lock", "_open", "_watch", "requested")
 
     def __init__(self, watch: Callable[[], object] | None = None) -> None:
         self.requested = False
+        self._open: weakref.WeakSet[Any] | None = None
         self._watch = watch
         self._listeners: set[Callable[[], object]] | None = set()
         self._lock = threading.Lock()
@@ -87,6 +89,18 @@ class Cancellation:
         with self._lock:
             self._listeners = None
             self._watch = None
+
+    def opened(self, body: Any) -> None:
+        """Remember the body of a streamed response, for as long as its reader does."""
+        with self._lock:
+            if self._open is None:
+                self._open = weakref.WeakSet()
+            self._open.add(body)
+
+    def abandoned(self) -> list[Any]:
+        """The streamed bodies that are to be closed: nobody waits for the answer, and perhaps nobody reads them."""
+        with self._lock:
+            return list(self._open or ()) if self.requested else []
 
     @contextmanager
     def listening(self, listener: Callable[[], object]) -> Iterator[None]:

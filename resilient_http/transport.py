@@ -121,6 +121,8 @@ class Dispatcher:
             finally:
                 del error  # else it, its traceback and this frame would hold each other
         response.extensions[EXTENSION] = call.journal
+        if call.streamed and call.cancellation is not None:
+            call.cancellation.opened(response.stream)
         if not call.replayable:
             call.spent = request.stream
         if upstream.named and 300 <= response.status_code < 400 and "location" in response.headers:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import traceback
 import weakref
+from contextlib import suppress
+from typing import Any
 
+import anyio
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as ASGIScope
 
@@ -76,6 +79,7 @@ class ResilientHttpMiddleware:
             arrival.answered()
             if inbox is not None:
                 inbox.close()
+                await _close(inbox.cancellation.abandoned())
 
     async def _lifespan(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         async def closing_send(message: Message) -> None:
@@ -115,3 +119,17 @@ class ResilientHttpMiddleware:
             await made.aclose()
         if self._at_end is not None:
             self._at_end.detach()
+
+
+async def _close(bodies: list[Any]) -> None:
+    """Close what is still streamed for a caller who has gone.
+
+    Starlette leaves a generator that feeds a response where it stands, so that nothing closes what it holds open.
+    """
+    with anyio.CancelScope(shield=True):
+        for body in bodies:
+            with suppress(Exception):  # it is broken, or being read by a thread, which is told by itself
+                if hasattr(body, "aclose"):
+                    await body.aclose()
+                else:
+                    body.close()
