@@ -11,10 +11,10 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as ASGIScope
 
-from resilient_http import Resilience, SettingsError, enter_scope
+from resilient_http import Arrival, Resilience, SettingsError, enter_scope
 from resilient_http_fastapi.inbox import Inbox
 from resilient_http_fastapi.outbox import Outbox, has_handler
-from resilient_http_fastapi.routes import Timeout
+from resilient_http_fastapi.routes import Timeout, timeout_of
 from resilient_http_fastapi.settings import Source, load_settings
 from resilient_http_fastapi.state import KEY, RequestState, header_of
 
@@ -66,7 +66,7 @@ class ResilientHttpMiddleware:
         arrival = inbound.arrive(header_of(scope), peer, cancellation=inbox.cancellation if inbox else None)
         scope[KEY] = RequestState(resilience, arrival.scope, arrival)
         outbox = Outbox(send, arrival)
-        if arrival.exhausted and arrival.is_hopeless(Timeout.longest):
+        if arrival.exhausted and _is_hopeless(arrival, scope):
             await outbox.answer(scope, arrival.exceeded())
             return
         try:
@@ -119,6 +119,12 @@ class ResilientHttpMiddleware:
             await made.aclose()
         if self._at_end is not None:
             self._at_end.detach()
+
+
+def _is_hopeless(arrival: Arrival, scope: ASGIScope) -> bool:
+    """Whether there is nothing left either of what its route allows."""
+    own = timeout_of(scope, unknown=Timeout.longest)
+    return own is None or arrival.is_hopeless(own.seconds)
 
 
 async def _close(bodies: list[Any]) -> None:
