@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -153,6 +154,10 @@ class Scope:
 
 EMPTY = Scope()
 LONGEST = 1e9  # seconds; some thirty years
+ELSEWHERE = (
+    "deadline() or detached() was left in another thread or task than it was entered in, so it had no effect on what "
+    "ran between; in a FastAPI dependency that yields, use `async def`"
+)
 _current: ContextVar[Scope] = ContextVar("resilient_http.scope", default=EMPTY)
 
 
@@ -186,7 +191,11 @@ class _Entered:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._token is not None:
-            _current.reset(self._token)
+            try:
+                _current.reset(self._token)
+            except ValueError:
+                # Entered elsewhere, where it ended long ago. What the block raises matters more than this.
+                warnings.warn(ELSEWHERE, RuntimeWarning, stacklevel=2)
 
 
 def enter_scope(scope: Scope) -> _Entered:
