@@ -72,8 +72,10 @@ class ResilientHttpMiddleware:
         try:
             with enter_scope(arrival.scope):
                 await self.app(scope, inbox.receive if inbox else receive, outbox.send)
+            await outbox.release()
         except Exception as error:
             if not inbound.settings.answers or has_handler(scope) or not await outbox.answer(scope, error):
+                await outbox.release()
                 raise
         finally:
             arrival.answered()
