@@ -150,6 +150,14 @@ class UpstreamSettings(Model):
             raise mistake_at("hedge", message="a hedge is an attempt, and retry allows only one")
         return self
 
+    @field_validator("endpoints", mode="before")
+    @classmethod
+    def _is_list(cls, endpoints: Any) -> Any:
+        if not isinstance(endpoints, (list, tuple)):
+            message = 'a list of URLs is needed, as in ["http://10.0.0.1:8080"]'
+            raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueError
+        return endpoints
+
     @field_validator("endpoints")
     @classmethod
     def _one_scheme(cls, endpoints: tuple[EndpointSettings, ...]) -> tuple[EndpointSettings, ...]:
