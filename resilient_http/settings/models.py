@@ -190,7 +190,8 @@ class InboundSettings(Model):
             are that, where their upstream has no `priority` of its own. None for none.
         reserve: Seconds kept back for answering; at most a fifth of the budget is.
         cancel_on_disconnect: Whether outbound calls end with Cancelled when their inbound caller goes away.
-        answers: Whether an uncaught DeadlineExceeded becomes 504, and an uncaught Refused 503.
+        answers: Whether an uncaught DeadlineExceeded becomes 504, and an uncaught Refused 503. A request that arrives
+            with nothing left is answered 504 either way.
     """
 
     timeout: Seconds | None = 10.0

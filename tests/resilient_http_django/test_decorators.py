@@ -8,6 +8,8 @@ from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 
 from resilient_http_django import get_client, ignore_disconnect, timeout
+from resilient_http_django.clients import state_of
+from resilient_http_django.decorators import heed
 from tests.live.servers import answer, hang
 
 EXPECTED = "X-Envoy-Expected-Rq-Timeout-Ms"
@@ -122,6 +124,25 @@ def test_a_head_request_has_the_budget_of_the_get_that_answers_it(payments):
 
     assert Client().head("/sync/slow-method", headers=queued(6.0)).status_code == 200
     assert len(server.requests) == 1
+
+
+def test_a_viewset_of_rest_framework_has_the_budget_of_the_action_that_answers(payments):
+    payments(answer())
+
+    class Charges:
+        @timeout(30.0)
+        def list(self, request):
+            """Never called."""
+
+    def view(request):
+        """As its as_view() makes it."""
+
+    view.cls, view.actions = Charges, {"get": "list"}
+    request = RequestFactory().get("/")
+
+    heed(view, request)
+
+    assert state_of(request).scope.deadline.budget == pytest.approx(29.95)
 
 
 def test_a_view_may_get_its_request_by_name():
