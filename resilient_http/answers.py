@@ -44,6 +44,11 @@ class Answer:
         """The logging level of the cause: a caller that goes away is nothing to be warned of."""
         return logging.INFO if self.status == CLIENT_CLOSED else logging.WARNING
 
+    def log(self, logger: logging.Logger, method: str, path: str) -> None:
+        """Tell the cause in one line, whatever the caller has put into its path."""
+        told = (_visible(method), _visible(path), self.status, _visible(self.cause))
+        logger.log(self.level, "%s %s answered with %d: %s", *told, stacklevel=2)
+
 
 def answer_to(error: BaseException, *, accept: str | None = None, details: bool = False) -> Answer | None:
     """The answer to an exception of ours that nobody caught, or None for any other exception.
@@ -89,6 +94,11 @@ def _answer(
     own = (("content-type", kind), ("content-length", str(len(body))), ("cache-control", "no-store"))
     journal = "" if error.journal is None else f" ({error.journal})"
     return Answer(status, own + headers, body, f"{error}{journal}")
+
+
+def _visible(text: str) -> str:
+    """With escapes in place of whatever would begin a line of its own, or command a terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _prefers_text(accept: str | None) -> bool:

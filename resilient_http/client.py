@@ -135,7 +135,7 @@ def _checked(options: dict[str, Any], transport: type[Any], host: Host, owner: o
         raise SettingsError(message, path=name, value=None)
 
     def wrap(engine: Any, path: str) -> Any:
-        return transport(host, _as_engine(engine, transport, path), owner)
+        return transport(host, _as_engine(engine, transport, path, host.dispatcher.backend.name), owner)
 
     options["transport"] = wrap(options.get("transport"), "transport")
     mounts: Mapping[str, Any] | None = options.get("mounts")
@@ -150,7 +150,7 @@ def _checked(options: dict[str, Any], transport: type[Any], host: Host, owner: o
     return options
 
 
-def _as_engine(engine: Any, transport: type[Any], path: str) -> Any:
+def _as_engine(engine: Any, transport: type[Any], path: str, backend: str) -> Any:
     if engine is None:
         return None
     if isinstance(engine, (SyncTransport, AsyncTransport)):
@@ -159,5 +159,9 @@ def _as_engine(engine: Any, transport: type[Any], path: str) -> Any:
     method = "handle_request" if issubclass(transport, SyncTransport) else "handle_async_request"
     if not hasattr(engine, method):
         message = f"{path} has no {method}(), so it is no transport for this client: {type(engine).__name__}"
+        raise SettingsError(message, path=path)
+    brought = {kind.__module__.partition(".")[0] for kind in type(engine).__mro__}
+    if backend not in brought and brought & {"httpx", "httpx2"}:
+        message = f'{path} is a transport of {" ".join(brought & {"httpx", "httpx2"})}, but `backend` is "{backend}"'
         raise SettingsError(message, path=path)
     return engine

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import logging
 import math
+import os
 import re
+import sys
 import threading
 import time
 from collections import Counter
@@ -27,11 +30,18 @@ from resilient_http.settings.models import InboundSettings
 from resilient_http.state.concurrency import PRIORITIES
 
 RESERVED_SHARE = 0.2  # of the budget, at most: a short deadline is not eaten up by the reserve
+FORWARDED = "--forwarded-allow-ips"
+FORGED = (
+    "inbound.trusted_peers is set, but --forwarded-allow-ips='*' (or FORWARDED_ALLOW_IPS) has uvicorn believe "
+    "anybody's X-Forwarded-For: a caller can pose as a trusted peer. Name the proxies in place of the '*'."
+)
 AHEAD = 1.0  # seconds that a trusted peer's clock may be ahead of ours
 BEHIND = 3600.0  # a request that seems to be older has come from a wrong clock
 
 # Versions after 00 may append fields. Source: W3C Trace Context, section 3.2.
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
+
+logger = logging.getLogger("resilient_http.inbound")
 
 Header = Callable[[str], str | None]
 """Gives the value of a header of the request by its lower-case name, or None; repeated ones comma-joined."""
@@ -118,6 +128,8 @@ class Inbound:
         self._ignored: Counter[str] = Counter()
         self._lock = threading.Lock()
         self.trusts = functools.lru_cache(1024)(self._trusts)
+        if settings.trusted_peers and _believes_everybody():
+            logger.warning(FORGED)
 
     def arrive(self, header: Header, peer: str | None, *, cancellation: Cancellation | None = None) -> Arrival:
         """An inbound request that comes now.
@@ -211,6 +223,13 @@ class Inbound:
             return False
         mapped = getattr(address, "ipv4_mapped", None)
         return any((mapped or address) in network for network in self._networks)
+
+
+def _believes_everybody() -> bool:
+    """Whether uvicorn takes the peer's address from X-Forwarded-For, whoever sends it."""
+    told = zip(sys.argv, [*sys.argv[1:], ""], strict=True)
+    flagged = any(flag == f"{FORWARDED}=*" or (flag, value) == (FORWARDED, "*") for flag, value in told)
+    return flagged or os.environ.get("FORWARDED_ALLOW_IPS") == "*"
 
 
 def _trace(header: Header) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import threading
 import time
+import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
@@ -57,10 +59,11 @@ class Cancellation:
         requested: Whether the caller has gone away.
     """
 
-    __slots__ = ("_listeners", "_lock", "_watch", "requested")
+    __slots__ = ("_listeners", "_lock", "_open", "_watch", "requested")
 
     def __init__(self, watch: Callable[[], object] | None = None) -> None:
         self.requested = False
+        self._open: weakref.WeakSet[Any] | None = None
         self._watch = watch
         self._listeners: set[Callable[[], object]] | None = set()
         self._lock = threading.Lock()
@@ -87,6 +90,18 @@ class Cancellation:
         with self._lock:
             self._listeners = None
             self._watch = None
+
+    def opened(self, body: Any) -> None:
+        """Remember the body of a streamed response, for as long as its reader does."""
+        with self._lock:
+            if self._open is None:
+                self._open = weakref.WeakSet()
+            self._open.add(body)
+
+    def abandoned(self) -> list[Any]:
+        """The streamed bodies that are to be closed: nobody waits for the answer, and perhaps nobody reads them."""
+        with self._lock:
+            return list(self._open or ()) if self.requested else []
 
     @contextmanager
     def listening(self, listener: Callable[[], object]) -> Iterator[None]:
@@ -143,6 +158,10 @@ class Scope:
 
 EMPTY = Scope()
 LONGEST = 1e9  # seconds; some thirty years
+ELSEWHERE = (
+    "deadline() or detached() was left in another thread or task than it was entered in, so it had no effect on what "
+    "ran between; in a FastAPI dependency that yields, use `async def`"
+)
 _current: ContextVar[Scope] = ContextVar("resilient_http.scope", default=EMPTY)
 
 
@@ -176,7 +195,11 @@ class _Entered:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._token is not None:
-            _current.reset(self._token)
+            try:
+                _current.reset(self._token)
+            except ValueError:
+                # Entered elsewhere, where it ended long ago. What the block raises matters more than this.
+                warnings.warn(ELSEWHERE, RuntimeWarning, stacklevel=2)
 
 
 def enter_scope(scope: Scope) -> _Entered:
@@ -241,6 +264,7 @@ def checked_seconds(seconds: Any) -> float:
         ValueError: It is negative, NaN, beyond all reason or not a number.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST:
-        message = f"a deadline takes finite seconds, 0 or more, not {seconds!r:.50}"
+        hint = "; did you forget the seconds, as in @timeout(2.0)?" if callable(seconds) else ""
+        message = f"a deadline takes finite seconds, 0 or more, not {seconds!r:.50}{hint}"
         raise ValueError(message)
     return float(seconds)

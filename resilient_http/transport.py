@@ -123,6 +123,8 @@ class Dispatcher:
         except ResilienceError as exc:
             self._raise_dressed(exc)
         response.extensions[EXTENSION] = call.journal
+        if call.streamed and call.cancellation is not None:
+            call.cancellation.opened(response.stream)
         if not call.replayable:
             call.spent = request.stream
         if upstream.named and 300 <= response.status_code < 400 and "location" in response.headers:

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
-from resilient_http import Arrival, AsyncClient, Cancellation, Client, Scope
+from resilient_http import Answer, Arrival, AsyncClient, Cancellation, Client, Scope
 from resilient_http_django.conf import get_resilience
 
 ATTRIBUTE = "resilient_http"  # of the request
@@ -47,13 +47,22 @@ def get_async_client(request: HttpRequest | None = None) -> AsyncClient:
 
 
 class RequestState:
-    """What an inbound request keeps for its outbound calls; it sits on the request, and ends with it."""
+    """What an inbound request keeps for its outbound calls; it sits on the request, and ends with it.
 
-    __slots__ = ("arrival", "clients")
+    Attributes:
+        arrival: The request's own.
+        clients: Its clients, "sync" and "async".
+        told: What decorators have said already.
+        uncaught: The answer to the last exception of ours that Django has made a 500 of, if any.
+    """
+
+    __slots__ = ("arrival", "clients", "told", "uncaught")
 
     def __init__(self, arrival: Arrival) -> None:
         self.arrival = arrival
         self.clients: dict[str, Any] = {}
+        self.told: set[Any] = set()
+        self.uncaught: Answer | None = None
 
     @property
     def scope(self) -> Scope:

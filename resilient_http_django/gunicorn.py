@@ -18,6 +18,7 @@ from typing import Any
 CONFIG = "gunicorn.conf.py"
 DEFAULT = 30.0  # seconds
 NAMES = ("timeout", "worker_class", "threads")
+UNKNOWN = object()  # computed, or imported
 
 
 def worker_timeout() -> float | None:
@@ -31,6 +32,8 @@ def worker_timeout() -> float | None:
     if not arguments and not path.is_file():
         return None
     told = {**_assigned(path), **told}
+    if UNKNOWN in told.values():
+        return None
     is_sync = told.get("worker_class", "sync") == "sync" and _number(told.get("threads", 1)) <= 1
     seconds = _number(told.get("timeout", DEFAULT))
     return seconds if is_sync and seconds > 0 else None
@@ -62,12 +65,20 @@ def _assigned(path: Path) -> dict[str, Any]:
         return {}
     assigned: dict[str, Any] = {}
     for statement in body:
-        if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Constant):
-            continue
-        for target in statement.targets:
-            if isinstance(target, ast.Name) and target.id in NAMES:
-                assigned[target.id] = statement.value.value
+        for name in _bound_by(statement):
+            value = statement.value if isinstance(statement, (ast.Assign, ast.AnnAssign)) else None
+            assigned[name] = value.value if isinstance(value, ast.Constant) else UNKNOWN
     return assigned
+
+
+def _bound_by(statement: ast.stmt) -> set[str]:
+    """Those of the names that it gives a value to, or may."""
+    inside = list(ast.walk(statement))
+    if any(isinstance(node, ast.alias) and node.name == "*" for node in inside):
+        return set(NAMES)
+    stored = {node.id for node in inside if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    imported = {node.asname or node.name for node in inside if isinstance(node, ast.alias)}
+    return (stored | imported) & set(NAMES)
 
 
 def _number(value: Any) -> float:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings as django_settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.core.handlers.asgi import ASGIRequest
+from django.core.signals import got_request_exception
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-from resilient_http import answer_to, enter_scope
-from resilient_http_django.clients import state_of
+from resilient_http import Answer, answer_to, enter_scope
+from resilient_http_django.clients import ATTRIBUTE, RequestState, state_of
 from resilient_http_django.conf import get_resilience, read_settings
 from resilient_http_django.decorators import heed
 
@@ -49,23 +53,39 @@ class ResilientHttpMiddleware:
         """Handle a request in its scope."""
         if self.is_async:
             return self._handle_async(request)
+        if isinstance(request, ASGIRequest):
+            # What is inside of us is sync only, so Django runs us in a thread, and a thread is not told that the caller
+            # has gone. A task in Django's event loop is.
+            return async_to_sync(self._handle_in_thread)(request)
         with enter_scope(state_of(request).scope):
-            return cast("HttpResponseBase", self.get_response(request))
+            return self._read(request, self._answered(request, self.get_response(request)))
 
     async def _handle_async(self, request: HttpRequest) -> HttpResponseBase:
         state = state_of(request)
         with enter_scope(state.scope):
             try:
-                return cast("HttpResponseBase", await self.get_response(request))
+                return _watched(state, self._answered(request, await self.get_response(request)))
             except asyncio.CancelledError:
                 # The caller has gone, says Django. A sync view goes on in its thread, but its calls end.
                 state.cancel()
                 raise
 
+    async def _handle_in_thread(self, request: HttpRequest) -> HttpResponseBase:
+        state = state_of(request)
+        with enter_scope(state.scope):
+            working = asyncio.ensure_future(sync_to_async(self.get_response)(request))
+            try:
+                return self._answered(request, await asyncio.shield(working))
+            except asyncio.CancelledError:
+                # At once: asgiref would tell us only when the thread has ended.
+                state.cancel()
+                working.cancel()
+                return cast("HttpResponseBase", await working)
+
     def _before(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         """The view is known: its budget counts, and what has nothing left does not begin."""
         state = state_of(request)
-        heed(view, state)
+        heed(view, request)
         return self._answer(request, state.arrival.exceeded()) if state.arrival.exhausted else None
 
     async def _before_async(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
@@ -75,11 +95,60 @@ class ResilientHttpMiddleware:
         """Answer what nobody has caught, if it is ours."""
         return self._answer(request, error) if get_resilience().settings.inbound.answers else None
 
+    def _answered(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Or our answer, where Django has made a 500 of an exception of ours that another middleware did not catch."""
+        uncaught = state_of(request).uncaught
+        if uncaught is None or response.status_code != HTTPStatus.INTERNAL_SERVER_ERROR:
+            return response
+        return _told(request, uncaught) if get_resilience().settings.inbound.answers else response
+
+    def _read(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """With its body, when that is async: under WSGI Django reads it to its end before it sends the first byte.
+
+        Here a failure of ours can still be answered.
+        """
+        if not isinstance(response, StreamingHttpResponse) or not response.is_async:
+            return response
+        try:
+            response.streaming_content = list(response)
+        except Exception as error:
+            answer = self.process_exception(request, error)
+            if answer is None:
+                raise
+            return answer
+        return response
+
     def _answer(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        answer = answer_to(error, accept=request.headers.get("accept"), details=django_settings.DEBUG)
-        if answer is None:
-            return None
-        logger.log(
-            answer.level, "%s %s answered with %d: %s", request.method, request.path, answer.status, answer.cause
-        )
-        return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
+        answer = _answer_to(request, error)
+        return None if answer is None else _told(request, answer)
+
+
+def _watched(state: RequestState, response: HttpResponseBase) -> HttpResponseBase:
+    """Have the calls of a streaming response's body end when its caller goes away while it is sent.
+
+    Django cancels its own task then, which a sync body, read in a thread, does not notice.
+    """
+    task = asyncio.current_task()
+    if response.streaming and task is not None:
+        task.add_done_callback(lambda ended: state.cancel() if ended.cancelling() else None)
+    return response
+
+
+def _note_uncaught(*, request: HttpRequest | None = None, **_: Any) -> None:
+    """Django is about to make a 500 of an exception, and tells nobody else of which."""
+    state: RequestState | None = getattr(request, ATTRIBUTE, None)
+    error = sys.exception()
+    if request is not None and state is not None and error is not None:
+        state.uncaught = _answer_to(request, error)
+
+
+got_request_exception.connect(_note_uncaught, dispatch_uid="resilient_http_django.middleware")
+
+
+def _answer_to(request: HttpRequest, error: BaseException) -> Answer | None:
+    return answer_to(error, accept=request.headers.get("accept"), details=django_settings.DEBUG)
+
+
+def _told(request: HttpRequest, answer: Answer) -> HttpResponse:
+    answer.log(logger, request.method or "", request.path)
+    return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))

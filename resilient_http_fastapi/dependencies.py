@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from fastapi.requests import HTTPConnection
 
 from resilient_http import AsyncClient, Client, Resilience, SettingsError
-from resilient_http_fastapi.routes import state_of
+from resilient_http_fastapi.routes import begin, state_of
 
 
 async def get_client(connection: HTTPConnection) -> AsyncClient:
@@ -29,12 +29,12 @@ async def get_client(connection: HTTPConnection) -> AsyncClient:
         DeadlineExceeded: The request has nothing left of its budget; its endpoint does not run.
         RuntimeError: The app has no ResilientHttpMiddleware.
     """
-    return state_of(connection).begin().async_client()
+    return begin(connection).async_client()
 
 
 async def get_sync_client(connection: HTTPConnection) -> Client:
     """A sync client, an `httpx.Client`, for endpoints that are a plain `def`. As get_client()."""
-    return state_of(connection).begin().client()
+    return begin(connection).client()
 
 
 async def get_resilience(connection: HTTPConnection) -> Resilience:
@@ -60,7 +60,7 @@ def client_for(upstream: str) -> Callable[[HTTPConnection], Awaitable[AsyncClien
     """
 
     async def get_upstream_client(connection: HTTPConnection) -> AsyncClient:
-        state = state_of(connection).begin()
+        state = begin(connection)
         if upstream not in state.resilience.settings.upstreams:
             raise _unknown(upstream, list(state.resilience.settings.upstreams))
         return state.async_client(f"http://{upstream}")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import traceback
 import weakref
+from contextlib import suppress
+from typing import Any
 
+import anyio
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as ASGIScope
 
-from resilient_http import Resilience, SettingsError, enter_scope
+from resilient_http import Arrival, Resilience, SettingsError, enter_scope
 from resilient_http_fastapi.inbox import Inbox
 from resilient_http_fastapi.outbox import Outbox, has_handler
-from resilient_http_fastapi.routes import Timeout
+from resilient_http_fastapi.routes import Timeout, timeout_of
 from resilient_http_fastapi.settings import Source, load_settings
 from resilient_http_fastapi.state import KEY, RequestState, header_of
 
@@ -63,19 +66,22 @@ class ResilientHttpMiddleware:
         arrival = inbound.arrive(header_of(scope), peer, cancellation=inbox.cancellation if inbox else None)
         scope[KEY] = RequestState(resilience, arrival.scope, arrival)
         outbox = Outbox(send, arrival)
-        if arrival.exhausted and arrival.is_hopeless(Timeout.longest):
+        if arrival.exhausted and _is_hopeless(arrival, scope):
             await outbox.answer(scope, arrival.exceeded())
             return
         try:
             with enter_scope(arrival.scope):
                 await self.app(scope, inbox.receive if inbox else receive, outbox.send)
+            await outbox.release()
         except Exception as error:
             if not inbound.settings.answers or has_handler(scope) or not await outbox.answer(scope, error):
+                await outbox.release()
                 raise
         finally:
             arrival.answered()
             if inbox is not None:
                 inbox.close()
+                await _close(inbox.cancellation.abandoned())
 
     async def _lifespan(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         async def closing_send(message: Message) -> None:
@@ -115,3 +121,23 @@ class ResilientHttpMiddleware:
             await made.aclose()
         if self._at_end is not None:
             self._at_end.detach()
+
+
+def _is_hopeless(arrival: Arrival, scope: ASGIScope) -> bool:
+    """Whether there is nothing left either of what its route allows."""
+    own = timeout_of(scope, unknown=Timeout.longest)
+    return own is None or arrival.is_hopeless(own.seconds)
+
+
+async def _close(bodies: list[Any]) -> None:
+    """Close what is still streamed for a caller who has gone.
+
+    Starlette leaves a generator that feeds a response where it stands, so that nothing closes what it holds open.
+    """
+    with anyio.CancelScope(shield=True):
+        for body in bodies:
+            with suppress(Exception):  # it is broken, or being read by a thread, which is told by itself
+                if hasattr(body, "aclose"):
+                    await body.aclose()
+                else:
+                    body.close()

@@ -14,7 +14,10 @@ import functools
 import math
 from typing import Any
 
+import fastapi.routing
 from fastapi.requests import HTTPConnection
+from starlette.routing import Match
+from starlette.types import Scope as ASGIScope
 
 from resilient_http import deadline
 from resilient_http_fastapi.state import KEY, RequestState
@@ -33,6 +36,24 @@ def state_of(connection: HTTPConnection) -> RequestState:
     return state
 
 
+def begin(connection: HTTPConnection) -> RequestState:
+    """The same, for a request that has something left of its budget.
+
+    Raises:
+        DeadlineExceeded: It has not; it is not worth beginning.
+    """
+    state = state_of(connection)
+    arrival = state.arrival
+    if arrival is not None and arrival.exhausted:
+        # What the route allows may stand behind, in the order in which FastAPI calls dependencies.
+        own = timeout_of(connection.scope)
+        if own is not None:
+            arrival.allow(own.seconds)
+        if arrival.exhausted:
+            raise arrival.exceeded()
+    return state
+
+
 class Timeout:
     """A dependency that gives its requests a budget of their own.
 
@@ -40,24 +61,27 @@ class Timeout:
         seconds: The budget.
     """
 
-    longest: float = 0.0  # of all that were made
+    longest: Timeout | None = None  # of all that were made
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds = seconds
-        Timeout.longest = max(Timeout.longest, math.inf if seconds is None else seconds)
+        if Timeout.longest is None or Timeout.longest.most < self.most:
+            Timeout.longest = self
 
     def __repr__(self) -> str:
         return f"timeout({self.seconds!r})"
 
+    @property
+    def most(self) -> float:
+        """The seconds, or infinity."""
+        return math.inf if self.seconds is None else self.seconds
+
     async def __call__(self, connection: HTTPConnection) -> None:
         """Called by FastAPI before the endpoint, those of the app first."""
-        state = state_of(connection)
-        if state.arrival is None:
-            return
-        state.arrival.allow(self.seconds)
-        last = _last_of(getattr(connection.scope.get("route"), "dependant", None))
-        if last is None or last is self:
-            state.begin()
+        arrival = state_of(connection).arrival
+        if arrival is not None:
+            arrival.allow(self.seconds)
+            begin(connection)
 
 
 def timeout(seconds: float | None) -> Timeout:
@@ -92,10 +116,35 @@ async def ignore_disconnect(connection: HTTPConnection) -> None:
         cancellation.lift()
 
 
+def timeout_of(scope: ASGIScope, unknown: Timeout | None = None) -> Timeout | None:
+    """The most specific timeout() of the route that a request goes to, or None for none.
+
+    Args:
+        scope: Of the request, in the app or on its way there.
+        unknown: What is said where it cannot be told: for another app than FastAPI's, or a path that it does not know.
+    """
+    app = scope.get("app")
+    for route in _flat(getattr(app, "routes", ())):
+        match, child_scope = route.matches({**scope})
+        if match is not Match.FULL:
+            continue
+        inner = getattr(route, "app", None)
+        if getattr(route, "dependant", None) is not None:
+            last = _last_of(route.dependant)
+            put = getattr(app, "dependency_overrides", {}).get(last, last)
+            return put if isinstance(put, Timeout) else None
+        return timeout_of({**scope, **child_scope, "app": inner}, unknown) if hasattr(inner, "routes") else unknown
+    return unknown
+
+
+def _flat(routes: Any) -> Any:
+    """Those of included routers as well, where FastAPI keeps them apart."""
+    return getattr(fastapi.routing, "iter_route_contexts", iter)(routes)
+
+
 def _last_of(dependant: Any) -> Timeout | None:
-    """The most specific of a route's own; FastAPI calls them in this order. None when that cannot be told."""
+    """The most specific of a route's own; FastAPI calls them in this order."""
     last = None
-    for dependency in getattr(dependant, "dependencies", ()):
+    for dependency in dependant.dependencies:
         last = _last_of(dependency) or last
-    call = getattr(dependant, "call", None)
-    return call if isinstance(call, Timeout) else last
+    return dependant.call if isinstance(dependant.call, Timeout) else last

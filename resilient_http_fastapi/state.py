@@ -43,16 +43,6 @@ class RequestState:
             made = self.clients.setdefault(base_url, client)
         return made
 
-    def begin(self) -> RequestState:
-        """The same, for a request that has something left of its budget.
-
-        Raises:
-            DeadlineExceeded: It has not; it is not worth beginning.
-        """
-        if self.arrival is not None and self.arrival.exhausted:
-            raise self.arrival.exceeded()
-        return self
-
 
 def header_of(scope: ASGIScope) -> Callable[[str], str | None]:
     """Gives a header of the request by its lower-case name; repeated ones comma-joined."""

@@ -167,3 +167,16 @@ def test_what_was_refused_without_a_journal_has_no_empty_line_in_its_text():
 def test_nobody_keeps_an_answer():
     for error in (late(), refused(1.0)):
         assert ("cache-control", "no-store") in answer_to(error).headers
+
+
+@pytest.mark.parametrize(("path", "shown"), [
+        ("/a\n2026 forged", "/a\\n2026 forged"), ("/\x1b[2J", "/\\x1b[2J"), ("/\u2028\u202e", "/\\u2028\\u202e"),
+        ("/Grüße/\\n", "/Grüße/\\n"), ("/\udc80", "/\\udc80"),
+    ],
+)  # fmt: skip
+def test_a_path_cannot_forge_a_line_of_the_log(caplog, path, shown):
+    answer_to(late()).log(logging.getLogger("resilient_http.test"), "GET", path)
+
+    (record,) = caplog.records
+    assert record.getMessage() == f"GET {shown} answered with 504: payments: the deadline of 1 s passed"
+    assert record.funcName == "test_a_path_cannot_forge_a_line_of_the_log"

@@ -1,5 +1,6 @@
 """What an inbound request says about time and trace, in literals."""
 
+import sys
 import time
 
 import pytest
@@ -298,3 +299,22 @@ def test_a_priority_is_believed_of_a_trusted_peer_alone(peer, value, priority):
 def test_without_the_setting_no_header_says_a_priority():
     inbound = Inbound(InboundSettings(trusted_peers=("10.0.0.0/8",)))
     assert inbound.arrive({"x-priority": "critical"}.get, "10.0.0.1").scope.priority is None
+
+
+@pytest.mark.parametrize(("argv", "environment", "warns"), [
+        (["uvicorn", "--forwarded-allow-ips", "*"], None, True), (["uvicorn", "--forwarded-allow-ips=*"], None, True),
+        (["uvicorn"], "*", True), (["uvicorn", "--forwarded-allow-ips", "10.0.0.1", "*"], "10.0.0.1", False),
+        (["uvicorn"], None, False),
+    ],
+)  # fmt: skip
+def test_a_server_that_lets_anybody_pose_as_a_trusted_peer_is_warned_of(monkeypatch, caplog, argv, environment, warns):
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", environment)
+
+    Inbound(InboundSettings())
+    assert not caplog.records
+    Inbound(InboundSettings(trusted_peers=("10.0.0.1",)))
+
+    assert ["pose as a trusted peer" in record.getMessage() for record in caplog.records] == [True] * warns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import math
 import threading
 import time
@@ -158,3 +159,14 @@ async def test_a_task_that_is_started_in_a_scope_keeps_it():
         with deadline(5.0):
             tasks.start_soon(work)
     assert seen == [5.0]
+
+
+@pytest.mark.parametrize("enter", [lambda: deadline(5.0), detached])
+def test_a_block_that_is_left_elsewhere_warns_and_hides_no_exception(enter):
+    block = enter()
+    contextvars.copy_context().run(block.__enter__)
+
+    with pytest.warns(RuntimeWarning, match="another thread or task than it was entered in"):
+        assert block.__exit__(LookupError, LookupError(), None) is None
+
+    assert current_scope() is EMPTY

@@ -157,6 +157,14 @@ class UpstreamSettings(Model):
             raise mistake_at("hedge", message="a hedge is an attempt, and retry allows only one")
         return self
 
+    @field_validator("endpoints", mode="before")
+    @classmethod
+    def _is_list(cls, endpoints: Any) -> Any:
+        if not isinstance(endpoints, (list, tuple)):
+            message = 'a list of URLs is needed, as in ["http://10.0.0.1:8080"]'
+            raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueError
+        return endpoints
+
     @field_validator("endpoints")
     @classmethod
     def _one_scheme(cls, endpoints: tuple[EndpointSettings, ...]) -> tuple[EndpointSettings, ...]:
@@ -189,7 +197,8 @@ class InboundSettings(Model):
             are that, where their upstream has no `priority` of its own. None for none.
         reserve: Seconds kept back for answering; at most a fifth of the budget is.
         cancel_on_disconnect: Whether outbound calls end with Cancelled when their inbound caller goes away.
-        answers: Whether an uncaught DeadlineExceeded becomes 504, and an uncaught Refused 503.
+        answers: Whether an uncaught DeadlineExceeded becomes 504, and an uncaught Refused 503. A request that arrives
+            with nothing left is answered 504 either way.
     """
 
     timeout: Seconds | None = 10.0

@@ -31,6 +31,9 @@ class DeadlineHeader(Model):
     @classmethod
     def _from_name(cls, value: Any) -> Any:
         raw = {"name": value} if isinstance(value, str) else value
+        if not isinstance(raw, (Mapping, DeadlineHeader)):
+            message = 'the name of a header is needed, like x-request-timeout-ms, or {"name": ..., "unit": "s"}'
+            raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueError
         if not isinstance(raw, Mapping) or "unit" in raw or not isinstance(raw.get("name"), str):
             return raw
         name = raw["name"].lower()

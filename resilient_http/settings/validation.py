@@ -88,6 +88,8 @@ def settings_error(error: ValidationError, below: tuple[str, ...] = ()) -> Setti
 def _mistake(details: Any, below: tuple[str, ...]) -> tuple[SettingsMistake, object]:
     path = below + tuple(part for part in map(str, details["loc"]) if not _is_branch(part))
     value, message, known = details.get("input"), details["msg"].removeprefix("Value error, "), ()
+    if details["type"] == "tuple_type":
+        message = "a list is needed"
     if details["type"] == "at":
         deeper, known = details["ctx"]["path"], details["ctx"]["known"]
         path += deeper

@@ -172,6 +172,17 @@ def test_an_argument_that_would_be_lost_is_refused_with_the_setting_to_use(argum
             make(**argument)
 
 
+@pytest.mark.parametrize(("backend", "other"), [("httpx", "httpx2"), ("httpx2", "httpx")])
+def test_a_transport_of_the_other_backend_is_refused(backend, other):
+    module = pytest.importorskip(other)
+    engine = module.MockTransport(lambda request: module.Response(200))
+    resilience = Resilience({"backend": backend})
+
+    for make in (resilience.client, resilience.async_client):
+        with pytest.raises(SettingsError, match=f'^transport is a transport of {other}, but `backend` is "{backend}"$'):
+            make(transport=engine)
+
+
 def test_closing_a_client_closes_nothing_that_others_use(fault_server):
     server = fault_server(answer(200))
     with Resilience(upstream(server.url)) as resilience:

@@ -6,10 +6,12 @@ import logging
 import pytest
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
+from django.urls import re_path
 
 from resilient_http import DeadlineExceeded
 from resilient_http_django import get_resilience
-from tests.live.servers import hang
+from tests.live.servers import answer, hang
+from tests.resilient_http_django.project import views
 
 MARKER = "X-Dependency-Down"
 
@@ -97,6 +99,48 @@ def test_an_exception_hook_of_the_projects_comes_first(payments, get, settings):
     assert get("/sync/leave").status_code == 418
 
 
+PROJECT = "tests.resilient_http_django.project.middleware"
+
+
+@pytest.mark.parametrize("others", [["calling"], ["calling_async"], ["sync_only", "calling"]])
+def test_an_exception_of_another_middleware_is_answered_as_a_views(payments, get, settings, others):
+    payments(hang(), INBOUND={"TIMEOUT": 0.3})
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, *(f"{PROJECT}.{other}" for other in others)]
+
+    response = get("/sync/charge")
+
+    assert response.status_code == 504
+    assert response.json() == {"error": "a service that this one depends on did not answer in time"}
+
+
+def test_a_middleware_that_makes_something_of_a_500_comes_first(payments, get, settings):
+    payments(hang(), INBOUND={"TIMEOUT": 0.3})
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{PROJECT}.apologising", f"{PROJECT}.calling"]
+
+    assert get("/sync/charge").status_code == 418
+
+
+def test_an_exception_of_another_middleware_stays_a_500_when_answers_are_off(payments, get, settings):
+    payments(hang(), INBOUND={"TIMEOUT": 0.3, "ANSWERS": False})
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{PROJECT}.calling"]
+
+    assert get("/sync/charge").status_code == 500
+
+
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous iterators")
+def test_an_async_body_under_wsgi_is_answered_as_a_view_because_nothing_has_been_sent(payments):
+    payments(hang(), INBOUND={"TIMEOUT": 0.3})
+
+    assert Client().get("/async/stream-leave").status_code == 504
+
+
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous iterators")
+def test_an_async_body_under_wsgi_is_complete(payments):
+    payments(answer(200, "paid"))
+
+    assert b"".join(Client().get("/async/stream-leave").streaming_content) == b"first paid"
+
+
 def test_the_log_says_in_one_line_which_upstream_it_was(payments, get, caplog):
     payments(hang(), INBOUND={"TIMEOUT": 0.3})
 
@@ -106,3 +150,16 @@ def test_the_log_says_in_one_line_which_upstream_it_was(payments, get, caplog):
     (record,) = [record for record in caplog.records if record.name == "resilient_http.django"]
     assert "GET /sync/leave answered with 504: payments: the deadline of 0.25 s passed" in record.getMessage()
     assert record.exc_info is None
+
+
+def test_a_path_cannot_forge_a_line_of_the_log(payments, get, caplog, settings):
+    payments(hang(), INBOUND={"TIMEOUT": 0.3})
+    settings.ROOT_URLCONF = __name__
+
+    get("/any/%0Aforged%1B[2J")
+
+    (record,) = [record for record in caplog.records if record.name == "resilient_http.django"]
+    assert "GET /any/\\nforged\\x1b[2J answered" in record.getMessage()
+
+
+urlpatterns = [re_path(r"(?s)any/(?:.*)", views.leave)]

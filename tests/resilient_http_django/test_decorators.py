@@ -8,11 +8,13 @@ from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 
 from resilient_http_django import get_client, ignore_disconnect, timeout
+from resilient_http_django.clients import state_of
+from resilient_http_django.decorators import heed
 from tests.live.servers import answer, hang
 
 EXPECTED = "X-Envoy-Expected-Rq-Timeout-Ms"
 QUICK = ["sync/quick", "async/quick", "sync/quick-class", "async/quick-class", "sync/quick-method"]
-SLOW = ["sync/slow", "async/slow"]
+SLOW = ["sync/slow", "async/slow", "sync/slow-method"]
 
 
 @pytest.fixture(params=["wsgi", "asgi"])
@@ -109,3 +111,73 @@ def test_a_decorated_view_stays_what_it_was():
         decorated = ignore_disconnect(timeout(1.0)(view))
         assert decorated.__name__ == view.__name__
         assert asyncio.iscoroutinefunction(decorated) == asyncio.iscoroutinefunction(view)
+
+
+def test_the_other_methods_of_a_class_have_the_budget_of_the_class(payments):
+    payments(hang())
+
+    assert Client().post("/sync/slow-method").json()["budget"] == pytest.approx(0.25)
+
+
+def test_a_head_request_has_the_budget_of_the_get_that_answers_it(payments):
+    server = payments(answer(), INBOUND={"TIMEOUT": 5.0, **TRUSTING}, DEFAULTS={"TIMEOUT": {"TOTAL": None}})
+
+    assert Client().head("/sync/slow-method", headers=queued(6.0)).status_code == 200
+    assert len(server.requests) == 1
+
+
+def test_a_viewset_of_rest_framework_has_the_budget_of_the_action_that_answers(payments):
+    payments(answer())
+
+    class Charges:
+        @timeout(30.0)
+        def list(self, request):
+            """Never called."""
+
+    def view(request):
+        """As its as_view() makes it."""
+
+    view.cls, view.actions = Charges, {"get": "list"}
+    request = RequestFactory().get("/")
+
+    heed(view, request)
+
+    assert state_of(request).scope.deadline.budget == pytest.approx(29.95)
+
+
+def test_a_view_may_get_its_request_by_name():
+    @timeout(1.0)
+    def view(request):
+        return HttpResponse(request.method)
+
+    assert view(request=RequestFactory().get("/")).content == b"GET"
+    with pytest.raises(TypeError, match="view was called without a request"):
+        view(request=None)
+
+
+def test_a_timeout_without_parentheses_says_what_was_forgotten():
+    with pytest.raises(ValueError, match=r"did you forget the seconds, as in @timeout\(2.0\)"):
+
+        @timeout
+        def view(request):
+            """A view."""
+
+
+async def test_a_view_that_goes_on_ends_when_it_is_cancelled_twice():
+    ended = []
+
+    @ignore_disconnect
+    async def view(request):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(asyncio.current_task().cancelling())
+
+    running = asyncio.ensure_future(view(RequestFactory().get("/")))
+    for _ in range(2):
+        await asyncio.sleep(0)
+        running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended == [1]

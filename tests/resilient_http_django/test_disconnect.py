@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.live.processes import served
-from tests.live.servers import FaultServer, answer, delay, hang
+from tests.live.servers import FaultServer, answer, delay, drip_body, hang
 
 UVICORN = ["uvicorn", "--fd", "FD", "--log-level", "warning", "tests.resilient_http_django.project.asgi:application"]
 
@@ -24,10 +24,11 @@ def notes(tmp_path_factory):
     return tmp_path_factory.mktemp("notes") / "notes"
 
 
-@pytest.fixture(scope="module")
-def server(upstream, notes):
+@pytest.fixture(scope="module", params=[{}, {"PROJECT_SYNC_ONLY": "1"}], ids=["async", "sync-only-below"])
+def server(request, upstream, notes):
     settings = {"UPSTREAMS": {"payments": {"ENDPOINTS": [upstream.url]}}}
-    with served(UVICORN, {"PROJECT_RESILIENT_HTTP": json.dumps(settings), "PROJECT_NOTES": str(notes)}) as running:
+    environment = {"PROJECT_RESILIENT_HTTP": json.dumps(settings), "PROJECT_NOTES": str(notes), **request.param}
+    with served(UVICORN, environment) as running:
         httpx.get(f"{running.url}/nowhere", timeout=30)
         yield running
 
@@ -67,12 +68,26 @@ def test_a_caller_that_hangs_up_ends_the_outbound_call(server, upstream, notes, 
     upstream.wait_for_open_connections(0)
 
 
-def test_a_view_may_go_on(server, upstream, notes):
+# A middleware that is sync only has us run in a thread until the response begins; what comes later nobody is told.
+@pytest.mark.parametrize("server", [{}], ids=["async"], indirect=True)
+def test_a_caller_that_hangs_up_ends_the_call_of_a_sync_streamed_body(server, upstream, notes):
+    upstream.play(drip_body(0.05))
+
+    gone_at = visit_and_go(server, upstream, "/sync/stream-note")
+
+    ended, _took, seen_at = noted(notes, "/sync/stream-note")
+    assert ended == "Cancelled"
+    assert seen_at - gone_at < 0.3
+    upstream.wait_for_open_connections(0)
+
+
+@pytest.mark.parametrize("path", ["/sync/stubborn", "/async/stubborn", "/async/stubborn-class"])
+def test_a_view_may_go_on(server, upstream, notes, path):
     upstream.play(delay(0.4, answer(200, "done")))
 
-    visit_and_go(server, upstream, "/sync/stubborn")
+    visit_and_go(server, upstream, path)
 
-    ended, took, _ = noted(notes, "/sync/stubborn")
+    ended, took, _ = noted(notes, path)
     assert ended == "done"
     assert took >= 0.4
 

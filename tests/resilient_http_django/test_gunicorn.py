@@ -40,10 +40,16 @@ def test_where_nothing_is_known_nothing_is_said(settings):
     ("text", "seconds"),
     [
         ("timeout = 20\n", 20.0),
-        ("timeout: int = 20\n", 30.0),
+        ("timeout: int = 20\n", 20.0),
         ("bind = '0.0.0.0:80'\n", 30.0),
         ("timeout = 0\n", None),
-        ("timeout = compute()\n", 30.0),
+        ("timeout = compute()\n", None),
+        ("timeout = 20\nif production():\n    timeout = 60\n", None),
+        ("timeout = compute()\ntimeout = 20\n", 20.0),
+        ("worker_class = compute()\n", None),
+        ("from base import *\n", None),
+        ("from base import timeout\n", None),
+        ("from base import *\ntimeout = 20\nworker_class = 'sync'\nthreads = 1\n", 20.0),
         ("timeout = 20\nworker_class = 'gthread'\n", None),
         ("timeout = 20\nthreads = 4\n", None),
         ("this is not Python\n", 30.0),
@@ -81,6 +87,12 @@ def test_each_source_goes_over_the_one_before(monkeypatch, tmp_path):
     assert worker_timeout() == 15.0
     monkeypatch.setattr(sys, "argv", ["/usr/bin/gunicorn", "-t", "10", "project.wsgi"])
     assert worker_timeout() == 10.0
+
+
+def test_what_the_file_computes_is_known_where_the_command_line_says_it(monkeypatch, tmp_path):
+    configured(tmp_path, "timeout = compute()\n")
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "-t 15")
+    assert worker_timeout() == 15.0
 
 
 @pytest.mark.parametrize(("timeout", "warns"), [(20.0, False), (20.5, True), (None, True)])

@@ -11,8 +11,14 @@ import anyio
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request
 from fastapi.responses import StreamingResponse
 
-from resilient_http import AsyncClient, Client
-from resilient_http_fastapi import ResilientHttpMiddleware, get_client, get_sync_client, ignore_disconnect
+from resilient_http import AsyncClient, Client, Resilience
+from resilient_http_fastapi import (
+    ResilientHttpMiddleware,
+    get_client,
+    get_resilience,
+    get_sync_client,
+    ignore_disconnect,
+)
 
 CHARGE = "http://payments/charges/42"
 
@@ -64,6 +70,22 @@ async def stream(client: ClientDep) -> StreamingResponse:
         yield ended[0]
 
     return StreamingResponse(body())
+
+
+@router.get("/pass-on")
+def pass_on(client: SyncClientDep) -> StreamingResponse:
+    """Streams what the upstream streams, from a thread."""
+
+    def body() -> Iterator[bytes]:
+        with client.stream("GET", CHARGE) as response:
+            yield from response.iter_raw()
+
+    return StreamingResponse(body())
+
+
+@router.get("/in-flight")
+async def in_flight(resilience: Annotated[Resilience, Depends(get_resilience)]) -> int:
+    return resilience.status()["upstreams"]["payments"]["concurrency"]["in_flight"]
 
 
 @router.post("/body")

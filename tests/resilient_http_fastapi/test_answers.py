@@ -9,7 +9,7 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from resilient_http import AsyncClient, Client, DeadlineExceeded
+from resilient_http import AsyncClient, Client, DeadlineExceeded, deadline
 from resilient_http_fastapi import ResilientHttpMiddleware, get_client, get_sync_client
 from tests.live.servers import hang
 from tests.resilient_http_fastapi.service import CHARGE
@@ -131,11 +131,73 @@ async def test_a_handler_for_everything_comes_first(payments, handled):
     _, settings = payments(hang(), **SHORT)
     app = make_app(settings, exception_handlers={handled: sorry})
 
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service") as inbound:
-        response = await inbound.get("/async")
+    response = await get_whatever_is_raised(app, "/async")
 
     assert (response.status_code, response.json()) == (418, {"error": "DeadlineExceeded"})
+
+
+def in_a_thread():
+    with deadline(0.1):
+        yield
+
+
+async def test_a_deadline_in_a_sync_dependency_warns_and_the_504_stays(payments):
+    _, settings = payments(hang(), **SHORT)
+    app = make_app(settings)
+    app.get("/dependent", dependencies=[Depends(in_a_thread)])(call)
+
+    with pytest.warns(RuntimeWarning, match="use `async def`"):
+        response = await get(app, "/dependent")
+
+    assert response.status_code == 504
+
+
+def make_outer(settings, **options):
+    """An app that has one inside it, whose routes fail."""
+    app, inside = FastAPI(), FastAPI(**options)
+    app.add_middleware(ResilientHttpMiddleware, settings=settings)
+    app.mount("/inside", inside)
+    inside.get("/async")(call)
+    inside.get("/sync")(call_in_thread)
+    return app
+
+
+@pytest.mark.parametrize("path", ["/inside/async", "/inside/sync"])
+async def test_a_mounted_app_is_answered_for_as_well(payments, path):
+    _, settings = payments(hang(), **SHORT)
+
+    response = await get(make_outer(settings), path)
+
+    assert response.status_code == 504
+    assert response.json() == {"error": "a service that this one depends on did not answer in time"}
+
+
+@pytest.mark.parametrize("handled", [Exception, 500, DeadlineExceeded])
+async def test_a_handler_of_a_mounted_app_comes_first(payments, handled):
+    _, settings = payments(hang(), **SHORT)
+    app = make_outer(settings, exception_handlers={handled: failed})
+
+    response = await get_whatever_is_raised(app, "/inside/async")
+
+    assert (response.status_code, response.json()) == (500, {"error": "DeadlineExceeded"})
+
+
+async def failed(request, error):
+    return JSONResponse({"error": type(error).__name__}, status_code=500)
+
+
+async def test_a_mounted_apps_500_is_sent_when_answers_are_off(payments):
+    _, settings = payments(hang(), inbound={"timeout": 0.3, "answers": False})
+
+    response = await get_whatever_is_raised(make_outer(settings), "/inside/async")
+
+    assert (response.status_code, response.text) == (500, "Internal Server Error")
+
+
+async def get_whatever_is_raised(app, path):
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as inbound:
+        return await inbound.get(path)
 
 
 async def test_a_response_that_has_begun_is_broken_off(payments):
@@ -154,3 +216,14 @@ async def test_the_log_says_in_one_line_which_upstream_it_was(payments, caplog):
     (record,) = [record for record in caplog.records if record.name == "resilient_http.fastapi"]
     assert "GET /async answered with 504: payments: the deadline of 0.25 s passed" in record.getMessage()
     assert record.exc_info is None
+
+
+async def test_a_path_cannot_command_the_terminal_of_who_reads_the_log(payments, caplog):
+    _, settings = payments(hang(), **SHORT)
+    app = make_app(settings)
+    app.get("/any/{path:path}")(call)
+
+    await get(app, "/any/%1B[2J")
+
+    (record,) = [record for record in caplog.records if record.name == "resilient_http.fastapi"]
+    assert "GET /any/\\x1b[2J answered" in record.getMessage()

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.live.processes import served
-from tests.live.servers import FaultServer, answer, delay, hang
+from tests.live.servers import FaultServer, answer, delay, drip_body, hang
 
 UVICORN = ["uvicorn", "--fd", "FD", "--log-level", "warning", "tests.resilient_http_fastapi.leaving:app"]
 
@@ -89,6 +89,16 @@ def test_a_caller_that_hangs_up_ends_the_call_of_a_streamed_body(service, upstre
     assert ended in ("Cancelled", "CancelledError")
     assert seen_at - gone_at < 0.25
     upstream.wait_for_open_connections(0)
+
+
+def test_a_caller_that_hangs_up_leaves_no_stream_open_that_a_thread_passes_on(service, upstream):
+    upstream.play(drip_body(0.0))
+
+    for _ in range(3):
+        visit_and_go(service, upstream, "/pass-on")
+
+    upstream.wait_for_open_connections(0)
+    assert httpx.get(f"{service.url}/in-flight", timeout=30).json() == 0
 
 
 @pytest.mark.parametrize("path", ["/stubborn/async", "/stubborn/sync"])

@@ -35,6 +35,13 @@ async def call_with_two(
     return told(await client.get(CHARGE))
 
 
+async def call_with_late_timeout(
+    client: Annotated[AsyncClient, Depends(get_client)], own: Annotated[None, Depends(timeout(30.0))]
+) -> dict[str, Any]:
+    ran.append("late")
+    return told(await client.get(CHARGE))
+
+
 async def idle() -> str:
     ran.append("idle")
     return "idle"
@@ -51,10 +58,17 @@ def make_app(settings, *, own=None):
     app.get("/slow", dependencies=[Depends(timeout(30.0))])(call)
     app.get("/unlimited", dependencies=[Depends(timeout(None))])(call)
     app.get("/parameter", dependencies=[Depends(timeout(3.0))])(call_with_two)
+    app.get("/late")(call_with_late_timeout)
     router = APIRouter(prefix="/router", dependencies=[Depends(timeout(2.0))])
     router.get("/plain")(call)
     router.get("/slow", dependencies=[Depends(timeout(30.0))])(call)
+    router.get("/idle")(idle)
     app.include_router(router)
+    app.include_router(router, prefix="/own", dependencies=[Depends(timeout(20.0))])
+    inside = FastAPI()
+    inside.get("/idle")(idle)
+    inside.get("/slow", dependencies=[Depends(timeout(30.0))])(call)
+    app.mount("/mounted", inside)
     ran.clear()
     return app
 
@@ -121,14 +135,21 @@ async def test_a_request_that_has_nothing_left_is_answered_without_running_its_e
     assert server.requests == []
 
 
-async def test_one_that_makes_no_call_is_refused_as_well(payments):
+@pytest.mark.parametrize("path", ["/idle", "/router/idle", "/mounted/idle"])
+async def test_one_that_makes_no_call_is_refused_as_well_whatever_other_routes_allow(payments, path):
     _, settings = payments(answer(), inbound={"timeout": 5.0, **TRUSTING})
 
-    assert (await get(make_app(settings), "/idle", **{EXPECTED: "0.000001"})).status_code == 504
+    assert (await get(make_app(settings), path, **queued(10.0))).status_code == 504
     assert ran == []
 
 
-@pytest.mark.parametrize("path", ["/slow", "/router/slow"])
+async def test_a_path_that_no_route_knows_is_not_found(payments):
+    _, settings = payments(answer(), inbound={"timeout": 5.0, **TRUSTING})
+
+    assert (await get(make_app(settings), "/nowhere", **queued(10.0))).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/slow", "/router/slow", "/own/router/slow", "/mounted/slow", "/late"])
 async def test_a_route_that_allows_more_runs_though_the_default_is_used_up(payments, path):
     _, settings = payments(answer(), inbound={"timeout": 5.0, **TRUSTING}, defaults=UNLIMITED)
 

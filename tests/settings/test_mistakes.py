@@ -556,8 +556,8 @@ DEADLINE_HEADERS = [
     ("x-timeout:-ms", ".name", "the name of a header"),
     ({"name": 5, "unit": "s"}, ".name", "string"),
     ({"name": "x-timeout-ms", "unti": "s"}, ".unti", "did you mean unit?"),
-    (5, "", "DeadlineHeader"),
-    (True, "", "DeadlineHeader"),
+    (5, "", "the name of a header is needed, like x-request-timeout-ms"),
+    (True, "", "the name of a header is needed, like x-request-timeout-ms"),
 ]
 
 
@@ -677,3 +677,15 @@ def test_credentials_are_not_in_the_message(raw):
     told = "".join(traceback.format_exception(error)) + repr(error)
     for secret in ("hunt", "er2"):
         assert secret not in told
+
+
+@pytest.mark.parametrize("value", ["http://n1", {"url": "http://n1"}, 5, None])
+def test_endpoints_that_are_no_list_are_told_that_one_is_needed(value):
+    error = refused(upstreams={"payments": {"endpoints": value}})
+
+    assert str(error).startswith("upstreams.payments.endpoints: a list of URLs is needed, as in [")
+
+
+@pytest.mark.parametrize("path", ["inbound.deadline_headers", "inbound.trusted_peers"])
+def test_what_is_no_list_is_told_that_one_is_needed(path):
+    assert str(refused(**nested(path, "x-wait-ms"))) == f"{path}: a list is needed (got 'x-wait-ms')"

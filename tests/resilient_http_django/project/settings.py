@@ -8,5 +8,7 @@ ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "tests.resilient_http_django.project.urls"
 INSTALLED_APPS = ["resilient_http_django"]
 MIDDLEWARE = ["resilient_http_django.middleware.ResilientHttpMiddleware"]
+if "PROJECT_SYNC_ONLY" in os.environ:
+    MIDDLEWARE.append("tests.resilient_http_django.project.middleware.sync_only")
 RESILIENT_HTTP = json.loads(os.environ.get("PROJECT_RESILIENT_HTTP", "{}"))
 USE_TZ = True

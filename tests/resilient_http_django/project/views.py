@@ -99,6 +99,33 @@ async def leave_group(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
+async def stream_leave(request: HttpRequest) -> StreamingHttpResponse:
+    """A body whose call fails, which nobody catches."""
+
+    async def body():
+        yield "first "
+        yield (await get_async_client(request).get(CHARGE)).text
+
+    return StreamingHttpResponse(body())
+
+
+def stream_note(request: HttpRequest) -> StreamingHttpResponse:
+    """A sync body that passes on what the upstream sends, and notes how that ended."""
+
+    def body():
+        started, ended = time.monotonic(), "done"
+        try:
+            with get_client(request).stream("GET", CHARGE) as response:
+                yield from response.iter_raw()
+        except BaseException as error:
+            ended = type(error).__name__
+            raise
+        finally:
+            write_note(request, ended, started)
+
+    return StreamingHttpResponse(body())
+
+
 slow = timeout(30.0)(charge)
 slow_async = timeout(30.0)(charge_async)
 quick = csrf_exempt(timeout(0.3)(charge))
@@ -129,6 +156,20 @@ class QuickMethod(View):
 
     @timeout(0.3)
     def get(self, request: HttpRequest) -> JsonResponse:
+        """One call."""
+        return charge(request)
+
+
+@timeout(0.3)
+class SlowMethod(View):
+    """One method has a longer budget than its class, the other has the class's."""
+
+    @timeout(30.0)
+    def get(self, request: HttpRequest) -> JsonResponse:
+        """One call."""
+        return charge(request)
+
+    def post(self, request: HttpRequest) -> JsonResponse:
         """One call."""
         return charge(request)
 
@@ -167,6 +208,16 @@ async def note_async(request: HttpRequest) -> JsonResponse:
 
 
 stubborn = ignore_disconnect(note)
+stubborn_async = ignore_disconnect(note_async)
+
+
+@ignore_disconnect
+class Stubborn(View):
+    """The same, as a class."""
+
+    async def get(self, request: HttpRequest) -> JsonResponse:
+        """One call."""
+        return await note_async(request)
 
 
 def bridged(request: HttpRequest) -> JsonResponse:
