@@ -49,11 +49,16 @@ class AsyncStream:
         names: tuple[str | None, ...] = (),
     ) -> None:
         self._core = core
-        self._inner = inner
+        self._hold(inner)
         self._reopen = reopen
         self._names = names
         self.watch = Watch(renewable=renewable)
         self.watch.multiplexed = negotiated_http2(self)
+
+    def _hold(self, inner: Any) -> None:
+        self._inner = inner
+        # Asked of each idle connection before each request, and dear: anyio gathers all attributes for one.
+        self._socket = inner.extra(SocketAttribute.raw_socket, None)  # noqa: S610 - not Django's
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read, at most to the deadline."""
@@ -80,7 +85,7 @@ class AsyncStream:
         if self.watch.begins(timeout) and self.watch.stale(time.monotonic()):
             fresh = await self._reopen(connect_allowance(timeout))
             abandon(self._inner)
-            self._inner = fresh
+            self._hold(fresh)
         allowed = clamp(timeout, time.monotonic())
         if allowed is None or allowed > 0:
             self.watch.sending(timeout)
@@ -120,7 +125,7 @@ class AsyncStream:
     def get_extra_info(self, info: str) -> Any:
         """What httpcore asks of a connection."""
         if info == "is_readable":
-            return is_readable(self.get_extra_info("socket"))
+            return is_readable(self._socket)
         attribute = ATTRIBUTES.get(info)
         return None if attribute is None else self._inner.extra(attribute, None)  # noqa: S610 - not Django's
 
