@@ -214,6 +214,9 @@ def test_a_plain_server_hangs_in_the_handshake(fault_server, tls):
 def test_nginx_answers_and_logs(nginx, client):
     server = nginx('location /teapot { return 418 "short and stout"; }')
     assert client.get(f"{server.url}/teapot").text == "short and stout"
+    until = time.monotonic() + 2
+    while not server.access_log and time.monotonic() < until:  # it logs when it has answered
+        time.sleep(0.01)
     assert len(server.access_log) == 1
     server.kill()
     with pytest.raises(httpx.TransportError):
