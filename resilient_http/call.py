@@ -148,6 +148,7 @@ class Call:
         request: The current hop's request, opaque to the policies.
         repeatable: Whether sending twice has the effect of sending once.
         replayable: Whether the body can be sent twice.
+        at_once: Whether it can be sent twice at the same time.
         cancellation: Whether its inbound caller is still there, or None where nobody can tell.
         spent: The body of the last hop, when it was sent and cannot be sent again.
         tried: Endpoints that the current hop has been sent to.
@@ -155,7 +156,8 @@ class Call:
         reached: Whether any of them was sent.
         repeated: Whether the inbound request is itself a repeat, so that repeats of ours would multiply.
         priority: "sheddable", "default" or "critical" as the inbound request says, or None.
-        key: The Idempotency-Key that all its attempts carry, or None when it has none of ours.
+        key: The Idempotency-Key that all attempts of the current hop carry, or None when it has none of ours.
+        keys: The keys of all its hops, each with the method and the body that it stands for.
         signed: Whether middleware gave an attempt a header that says who asks.
         entry: The journal's entry of the attempt that decides: the newest, or the one that won against its hedge.
     """
@@ -178,6 +180,8 @@ class Call:
     repeated = False
     priority: str | None = None
     key: str | None = None
+    keys: tuple[tuple[str, Any, str], ...] = ()
+    at_once = True
     signed = False
     entry: Entry | None = None
 
@@ -227,13 +231,20 @@ class Call:
         """Whether the deadline has passed, or is so near that a wait which it clamped has just ended."""
         return now >= self.expires - EARLY
 
-    def enter(self, upstream: str, request: Any, method: str, *, repeatable: bool, replayable: bool) -> None:
+    def key_of(self, method: str, stream: Any) -> str | None:
+        """The key that this request has had before, in an earlier hop: it is sent once more, elsewhere or signed."""
+        return next((key for known, body, key in self.keys if known == method and body is stream), None)
+
+    def enter(
+        self, upstream: str, request: Any, method: str, *, repeatable: bool, replayable: bool, at_once: bool = True
+    ) -> None:
         """Begin a hop: one pass of the call through the transport."""
         self.upstream = self.journal.upstream = upstream
         self.request = request
         self.method = method
         self.repeatable = repeatable
         self.replayable = replayable
+        self.at_once = at_once and replayable
         self.tried = ()
         self.made = 0
         self.reached = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from resilient_http.state.outcome import Fault
@@ -132,6 +133,12 @@ def journal_of(outcome: object) -> Journal | None:
         if isinstance(journal, Journal):
             return journal
     return None
+
+
+def attach_journal(error: BaseException, journal: Journal) -> None:
+    """Have the exception lead to the journal; one that lets nothing be set stays as it is."""
+    with suppress(Exception):
+        error.journal = journal  # type: ignore[attr-defined]
 
 
 FIELDS = (

@@ -16,9 +16,10 @@ import httpx
 
 from resilient_http.call import Call, Port
 from resilient_http.engines.backend import Backend
-from resilient_http.engines.body import replayable
+from resilient_http.engines.body import replayable, sendable_at_once
 from resilient_http.errors import NoEndpoint, ResilienceError
 from resilient_http.events import CallFinished, Hub
+from resilient_http.journal import attach_journal
 from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.sync import SyncPort, drive
 from resilient_http.scope import Scope, current_scope
@@ -95,7 +96,7 @@ class Dispatcher:
         """End a call. Gives its journal to the exception that it ends with, if any."""
         call.closed = True
         if error is not None:
-            error.journal = call.journal  # type: ignore[attr-defined]
+            attach_journal(error, call.journal)
         if call.span is not None:
             call.span.end(call, status, error)
         if self.hub.listeners:
@@ -154,9 +155,12 @@ class Dispatcher:
             # A redirect or an auth flow wants the body once more; httpx might send it empty.
             raise self.backend.module.StreamConsumed
         repeatable = method in pipeline.repeatable or IDEMPOTENCY_KEY in request.headers
+        call.key = None
         if pipeline.makes_key and not repeatable:
-            repeatable, call.key = True, call.key or str(uuid.uuid4())
-        call.enter(upstream.name, request, method, repeatable=repeatable, replayable=body_again)
+            repeatable, call.key = True, call.key_of(method, request.stream) or str(uuid.uuid4())
+            call.keys = (*call.keys, (method, request.stream, call.key))
+        at_once = body_again and sendable_at_once(request.stream, self.backend.module)
+        call.enter(upstream.name, request, method, repeatable=repeatable, replayable=body_again, at_once=at_once)
         if upstream.named and request.url.scheme == "https" and upstream.scheme == "http":
             message = (
                 f"https://{upstream.name} asks for TLS, but its endpoints are http; call http://{upstream.name}, "

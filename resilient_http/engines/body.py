@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from resilient_http.engines.async_network import abandon
 from resilient_http.engines.time_limit import unless_cancelled, within
 from resilient_http.errors import Cancelled
+from resilient_http.journal import attach_journal
 from resilient_http.state.outcome import Fault
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class _Body:
             return self._backend.dress(call.exceeded())
         if isinstance(error, Cancelled):
             return self._backend.dress(error)
-        error.journal = call.journal  # type: ignore[attr-defined]
+        attach_journal(error, call.journal)
         return error
 
 
@@ -262,6 +263,13 @@ def replayable(stream: Any, module: Any) -> bool:
         # Whatever else is iterable may stand on one iterator that is used up after the first time.
         return isinstance(stream._stream, (list, tuple))  # noqa: SLF001 - httpx has no other way to see it
     return False
+
+
+def sendable_at_once(stream: Any, module: Any) -> bool:
+    """Whether two attempts may send it at the same time. What stands on a file may not: they would share its place."""
+    if type(stream).__name__ == "MultipartStream":
+        return all(isinstance(getattr(field, "file", ""), (str, bytes)) for field in stream.fields)
+    return replayable(stream, module)
 
 
 def _seeks(file: Any) -> bool:

@@ -2,7 +2,8 @@
 
 A hedge is sent when all of these hold, asked in this order:
 
-    1. it is the call's first attempt, and sending it twice has the effect of sending it once, body included;
+    1. it is the call's first attempt, sending it twice has the effect of sending it once, and its body can be sent
+       twice at the same time (one that stands on a file cannot);
     2. the delay is known: seconds, or a quantile of the upstream's own latency once `KNOWN` of them are;
     3. the attempt has not ended within the delay, did not queue for its permit, and is no probe of a circuit;
     4. a usual attempt fits into what is left of the deadline;
@@ -95,7 +96,7 @@ class HedgePolicy:
         return response
 
     def _delay(self, call: Call) -> float | None:
-        if call.made > 1 or not call.repeatable or not call.replayable or call.repeated:
+        if call.made > 1 or not call.repeatable or not call.at_once or call.repeated:
             return None
         if self._rules.delay is not None:
             return self._rules.delay

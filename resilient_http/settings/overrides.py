@@ -88,7 +88,7 @@ def overridden(settings: UpstreamSettings, overrides: Any) -> UpstreamSettings:
 def frozen(value: Any) -> Any:
     """The same as something hashable, to know overrides by."""
     if isinstance(value, Mapping):
-        return tuple((key, frozen(below)) for key, below in value.items())
+        return dict, *((key, frozen(below)) for key, below in value.items())
     if isinstance(value, (list, tuple, set, frozenset)):
-        return tuple(map(frozen, value))
-    return value
+        return type(value), *map(frozen, value)
+    return type(value), value  # 1 and True are equal, and not the same

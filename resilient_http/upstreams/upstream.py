@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,6 +120,7 @@ class Upstream:
 
         self._compose = compose
         self._variants: dict[Any, Pipeline] = {}
+        self._variants_lock = threading.Lock()
         self.pipeline = compose(self, settings)
 
     def pipeline_of(self, overrides: Any) -> Pipeline:
@@ -136,9 +138,15 @@ class Upstream:
             key, known = None, None  # something in it cannot be hashed
         if known is None:
             known = self._compose(self, overridden(self.settings, overrides))
-            if key is not None and len(self._variants) < VARIANTS:
-                self._variants[key] = known
+            if key is not None:
+                self._keep(key, known)
         return known
+
+    def _keep(self, key: Any, pipeline: Pipeline) -> None:
+        with self._variants_lock:
+            while len(self._variants) >= VARIANTS:
+                del self._variants[next(iter(self._variants))]  # the oldest
+            self._variants[key] = pipeline
 
     def status(self, now: float) -> dict[str, Any]:
         """JSON-able: what its calls go by at the moment."""

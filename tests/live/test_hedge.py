@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 
@@ -215,3 +216,33 @@ def test_thirty_two_threads_hedge_at_once(backend, fault_server):
 
     assert texts == ["ok"] * 96
     assert hedges["sent"] == hedges.get("won", 0) + hedges.get("lost", 0) > 10
+
+
+class SlowFile(io.BytesIO):
+    """A file that gives its content bit by bit."""
+
+    def read(self, size=-1):
+        time.sleep(0.02)
+        return super().read(min(size, 20_000) if size > 0 else 20_000)
+
+
+def test_a_file_is_never_sent_by_two_attempts_at_once(caller, fault_server):
+    node = fault_server(delay(0.3, answer(200)))
+    content = bytes(range(256)) * 1000
+
+    async def body(client):
+        return await client.request("PUT", "http://payments/", files={"f": SlowFile(content)})
+
+    assert caller.run(caller.resilience(upstream(node.url)), body).status_code == 200
+    (request,) = node.requests
+    assert content in request.body
+
+
+def test_what_is_in_memory_is_hedged_whole(caller, fault_server):
+    node = fault_server(by_turns(hang(), answer(200)))
+
+    async def body(client):
+        return await client.request("PUT", "http://payments/", files={"f": b"x" * 100_000})
+
+    assert caller.run(caller.resilience(upstream(node.url)), body).status_code == 200
+    assert [request.body.count(b"x" * 100_000) for request in node.requests] == [1, 1]

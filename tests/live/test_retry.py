@@ -11,7 +11,7 @@ import pytest
 
 from resilient_http import call_options
 from tests.live.callers import Caller
-from tests.live.servers import answer, break_off_body, close_before_answer, reset
+from tests.live.servers import answer, break_off_body, close_before_answer, redirect, reset
 
 QUICK = {"retry": {"backoff": {"base": 0.01, "throttled_base": 0.01}}}
 
@@ -358,3 +358,59 @@ def test_of_a_streamed_answer_it_sees_no_body(caller, fault_server):
     _, content = caller.run(caller.resilience({"upstreams": {"payments": settings}}), body)
 
     assert content == b"whole"
+
+
+def test_each_request_of_a_call_has_a_key_of_its_own_and_keeps_it(caller, fault_server):
+    server = fault_server(
+        lambda request: (
+            redirect("/again", status=307) if request.target == "/charge" and not token(request) else answer()
+        )
+    )
+
+    def token(request):
+        return request.header("Authorization")
+
+    class Login(caller.module.Auth):
+        requires_response_body = True
+
+        def auth_flow(self, request):
+            yield self.ask("/token")
+            response = yield request
+            if response.status_code == 307:
+                return
+            yield request
+
+        def ask(self, path):
+            return caller.module.Request("POST", f"http://payments{path}", content=b"who")
+
+    async def body(client):
+        return await client.post("http://payments/charge", content=b"7", auth=Login(), follow_redirects=True)
+
+    settings = {"endpoints": [server.url], "idempotency_key": "auto"}
+    caller.run(caller.resilience({"upstreams": {"payments": settings}}), body)
+    keys = {}
+    for request in server.requests:
+        keys.setdefault(request.target, set()).add(request.header("Idempotency-Key"))
+
+    assert set(keys) == {"/token", "/charge", "/again"}
+    assert all(len(own) == 1 for own in keys.values())
+    assert keys["/token"] != keys["/charge"] == keys["/again"]
+
+
+def test_an_exception_that_lets_nothing_be_set_passes_as_it_is(caller):
+    class Closed(Exception):
+        def __setattr__(self, name, value):
+            if name == "journal":
+                raise TypeError("closed")
+
+    def refuse(outcome):
+        raise Closed
+
+    settings = {"endpoints": ["http://n1"], "retry": {"classify": refuse}}
+    transport = caller.module.MockTransport(lambda _: caller.module.Response(200))
+
+    async def body(client):
+        with pytest.raises(Closed):
+            await client.get("http://payments/")
+
+    caller.run(caller.resilience({"upstreams": {"payments": settings}}), body, transport=transport)

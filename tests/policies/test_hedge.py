@@ -83,7 +83,7 @@ def test_a_repeat_is_never_hedged():
     assert (made.status, len(made.journal.attempts)) == (200, 2)
 
 
-@pytest.mark.parametrize("facts", [{"method": "POST"}, {"replayable": False}])
+@pytest.mark.parametrize("facts", [{"method": "POST"}, {"replayable": False}, {"at_once": False}])
 def test_what_may_not_be_sent_twice_is_not(facts):
     made = hedged((5.0, 200)).make(**facts)
     assert (made.took, len(made.journal.attempts)) == (5.0, 1)

