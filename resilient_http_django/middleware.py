@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefuncti
 from django.conf import settings as django_settings
 from django.core.handlers.asgi import ASGIRequest
 from django.core.signals import got_request_exception
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from resilient_http import Answer, answer_to, enter_scope
 from resilient_http_django.clients import ATTRIBUTE, RequestState, state_of
@@ -124,14 +125,28 @@ class ResilientHttpMiddleware:
 
 
 def _watched(state: RequestState, response: HttpResponseBase) -> HttpResponseBase:
-    """Have the calls of a streaming response's body end when its caller goes away while it is sent.
+    """Have the calls of a sync streaming body end when its caller goes away while it is sent.
 
-    Django cancels its own task then, which a sync body, read in a thread, does not notice.
+    Django cancels its own task then, which a body that is read in a thread does not notice.
     """
-    task = asyncio.current_task()
-    if response.streaming and task is not None:
-        task.add_done_callback(lambda ended: state.cancel() if ended.cancelling() else None)
+    if isinstance(response, FileResponse) or not isinstance(response, StreamingHttpResponse):
+        return response
+    if not response.is_async:
+        response.streaming_content = _read_in_thread(state, response.streaming_content)
     return response
+
+
+async def _read_in_thread(state: RequestState, parts: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """As Django reads a sync body under ASGI, with its warning."""
+    message = "a sync iterator is read to its end before anything is sent; give StreamingHttpResponse an async one"
+    warnings.warn(message, stacklevel=2)
+    try:
+        whole: list[bytes] = await sync_to_async(lambda: [*parts])()
+    except asyncio.CancelledError:
+        state.cancel()
+        raise
+    for part in whole:
+        yield part
 
 
 def _note_uncaught(*, request: HttpRequest | None = None, **_: Any) -> None:

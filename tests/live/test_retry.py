@@ -361,27 +361,16 @@ def test_of_a_streamed_answer_it_sees_no_body(caller, fault_server):
 
 
 def test_each_request_of_a_call_has_a_key_of_its_own_and_keeps_it(caller, fault_server):
-    server = fault_server(
-        lambda request: (
-            redirect("/again", status=307) if request.target == "/charge" and not token(request) else answer()
-        )
-    )
+    def respond(request):
+        return redirect("/again", status=307) if request.target == "/charge" else answer()
 
-    def token(request):
-        return request.header("Authorization")
+    server = fault_server(respond)
 
     class Login(caller.module.Auth):
-        requires_response_body = True
-
         def auth_flow(self, request):
-            yield self.ask("/token")
-            response = yield request
-            if response.status_code == 307:
-                return
+            yield caller.module.Request("POST", "http://payments/token", content=b"who")
             yield request
-
-        def ask(self, path):
-            return caller.module.Request("POST", f"http://payments{path}", content=b"who")
+            yield request  # as a digest challenge has it sent once more
 
     async def body(client):
         return await client.post("http://payments/charge", content=b"7", auth=Login(), follow_redirects=True)
