@@ -132,7 +132,7 @@ def _watched(state: RequestState, response: HttpResponseBase) -> HttpResponseBas
     if isinstance(response, FileResponse) or not isinstance(response, StreamingHttpResponse):
         return response
     if not response.is_async:
-        response.streaming_content = _read_in_thread(state, response.streaming_content)
+        response.streaming_content = _read_in_thread(state, cast("Iterable[bytes]", response.streaming_content))
     return response
 
 
