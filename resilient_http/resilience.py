@@ -28,10 +28,12 @@ from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.settings.validation import NAME
 from resilient_http.state.circuit import Circuit
 from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.leased_bucket import LeasedBucket, LeaseRules
 from resilient_http.telemetry.tracing import AttemptTracing, load_provider
 from resilient_http.transport import AsyncResilientTransport, Dispatcher, ResilientTransport
 from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.shared_circuits import SharedCircuits
+from resilient_http.upstreams.shared_rates import SharedRates
 from resilient_http.upstreams.sharing import Sharing
 from resilient_http.upstreams.upstream import Pipeline, Upstream
 
@@ -213,7 +215,9 @@ class Resilience:
         self.dispatcher = Dispatcher(self._backend, registry, self._hub)
         if self._sharing is not None:
             self._shared_circuits = SharedCircuits(self._sharing, registry)
+            self._shared_rates = SharedRates(self._sharing, registry)
             self._sharing.add(self._shared_circuits)
+            self._sharing.add(self._shared_rates)
             self._share_while_alive(self._sharing)
 
     def _share_while_alive(self, sharing: Sharing) -> None:
@@ -240,6 +244,10 @@ class Resilience:
         )
         if self._sharing is not None and shares(settings):
             upstream.on_change = self._sharing.wake
+            if isinstance(upstream.bucket, LeasedBucket):
+                root = self._sharing.settings
+                upstream.bucket.rules = LeaseRules(root.interval, root.expires)
+                upstream.bucket.on_need = self._sharing.wake
         return upstream
 
     def _guard(self, name: str) -> Upstream:
@@ -284,7 +292,8 @@ class Resilience:
 
 def shares(settings: UpstreamSettings) -> bool:
     """Whether calls to such an upstream need what processes share."""
-    return settings.circuit is not None and settings.circuit.shared is not None
+    circuit, rate_limit = settings.circuit, settings.rate_limit
+    return (circuit is not None and circuit.shared is not None) or (rate_limit is not None and rate_limit.shared)
 
 
 def _beginning(sharing: Sharing, run: Callable[[Call], Awaitable[Any]]) -> Callable[[Call], Awaitable[Any]]:

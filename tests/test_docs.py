@@ -15,6 +15,7 @@ import pytest
 from resilient_http.settings.circuit import SharedCircuitSettings, SlowCallSettings
 from resilient_http.settings.fallback import FallbackSettings, FixedResponseSettings, StaleSettings
 from resilient_http.settings.guards import GuardRetrySettings, GuardTimeoutSettings
+from resilient_http.settings.limits import RateLimitSettings
 from resilient_http.settings.models import EndpointSettings, InboundSettings, Settings, UpstreamSettings
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.validation import Model
@@ -74,6 +75,7 @@ def test_the_settings_table_is_what_the_models_say():
         **_flat(UpstreamSettings),
         **_flat(SlowCallSettings, "circuit.slow_call."),
         **_flat(SharedCircuitSettings, "circuit.shared."),
+        **_flat(RateLimitSettings, "rate_limit."),
         **_flat(EndpointSettings),
         **_flat(FallbackSettings, "fallback."),
         **_flat(FixedResponseSettings, "fallback.response."),

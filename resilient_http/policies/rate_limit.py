@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from resilient_http.call import Attempt
+from resilient_http.call import Attempt, Call
 from resilient_http.errors import RateLimited
 from resilient_http.events import Hub, Observed
 from resilient_http.policies import AttemptProceed
+from resilient_http.state.leased_bucket import LeasedBucket
 from resilient_http.state.tally import Tally
 from resilient_http.state.token_bucket import TokenBucket
 
@@ -21,7 +22,7 @@ class RateLimitPolicy:
     """Takes a token for each attempt. First attempts may wait for theirs; repeats never do.
 
     Args:
-        bucket: The upstream's.
+        bucket: The upstream's, or this process's part of one that processes share.
         wait: Longest wait in seconds. 0 or more.
         usual: Gives the seconds that an attempt usually takes: a wait that leaves less is in vain.
         observe: Refuse nothing, and tell what would have been done.
@@ -30,7 +31,14 @@ class RateLimitPolicy:
     """
 
     def __init__(
-        self, bucket: TokenBucket, wait: float, usual: Callable[[], float], tally: Tally, hub: Hub, *, observe: bool
+        self,
+        bucket: TokenBucket | LeasedBucket,
+        wait: float,
+        usual: Callable[[], float],
+        tally: Tally,
+        hub: Hub,
+        *,
+        observe: bool,
     ) -> None:
         self._bucket = bucket
         self._wait = wait
@@ -56,20 +64,33 @@ class RateLimitPolicy:
         call = attempt.call
         wait = self._bucket.reserve(now, patience)
         if wait > patience:
-            self._tally.add("refused")
-            message = f"{call.upstream}: its rate limit of {self._bucket.rate:g}/s is used up; next in {wait:.3g} s"
-            raise RateLimited(message, upstream=call.upstream, retry_in=wait)
+            raise self._refused(call, wait)
         self._tally.add("waited")
+        gives_up = now + patience
+        while wait > 0:
+            await self._sleep(call, wait)
+            wait = self._bucket.collect(call.port.now())
+            if wait > 0 and call.port.now() + wait > gives_up:
+                # Other processes had it.
+                self._bucket.leave()
+                raise self._refused(call, wait)
+        attempt.entry.queued += call.port.now() - now
+
+    async def _sleep(self, call: Call, seconds: float) -> None:
         try:
-            await call.port.sleep(wait, call.cancellation)
+            await call.port.sleep(seconds, call.cancellation)
         except BaseException:
             # Cancelled while waiting.
-            self._bucket.refund()
+            self._bucket.leave()
             raise
         if call.gone:
-            self._bucket.refund()
+            self._bucket.leave()
             raise call.cancelled()
-        attempt.entry.queued += call.port.now() - now
+
+    def _refused(self, call: Call, wait: float) -> RateLimited:
+        self._tally.add("refused")
+        message = f"{call.upstream}: its rate limit of {self._bucket.rate:g}/s is used up; next in {wait:.3g} s"
+        return RateLimited(message, upstream=call.upstream, retry_in=wait)
 
     def _patience(self, attempt: Attempt, now: float) -> float:
         call = attempt.call

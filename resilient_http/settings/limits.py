@@ -66,19 +66,26 @@ class ConcurrencySettings(Model):
 
 
 class RateLimitSettings(Model):
-    """How many attempts may be sent a second, in this process.
+    """How many attempts may be sent a second, in this process or by all that share it.
 
     Attributes:
         rate: Attempts per second, repeats included.
         burst: Attempts that may be sent at once after a quiet time; None for one second's worth.
         wait: Longest wait of a first attempt for its turn, in seconds. 0 refuses at once (RateLimited).
+        shared: Whether the rate is that of all processes together. Needs `shared` at the root.
         observe: Refuse nothing and let nobody wait; tell what would have been done.
     """
 
     rate: PositiveRate
     burst: Count | None = None
     wait: Patience = 0.0
+    shared: bool = False
     observe: bool = False
+
+    @property
+    def kept(self) -> float:
+        """Most tokens kept."""
+        return self.burst or max(1.0, self.rate)
 
 
 class PauseSettings(Model):

@@ -295,9 +295,13 @@ class Settings(Model):
         places: list[tuple[tuple[str, ...], UpstreamSettings]] = [(("defaults",), self.defaults)]
         places += [(("upstreams", name), upstream) for name, upstream in self.upstreams.items()]
         for path, upstream in places:
+            message = 'needs a Redis at the root: "shared": {"redis": "redis://..."}'
             if self.shared is None and upstream.circuit is not None and upstream.circuit.shared is not None:
-                message = 'needs a Redis at the root: "shared": {"redis": "redis://..."}'
                 raise mistake_at(*path, "circuit", "shared", message=message)
+            if self.shared is None and upstream.rate_limit is not None and upstream.rate_limit.shared:
+                raise mistake_at(*path, "rate_limit", "shared", message=message)
+            if self.shared is not None and upstream.rate_limit is not None and upstream.rate_limit.shared:
+                _leased_in_time(path, upstream.rate_limit, self.shared)
         return self
 
     @field_validator("defaults")
@@ -330,6 +334,17 @@ class Settings(Model):
             if name in self.upstreams:
                 raise mistake_at("guards", name, message="an upstream has that name already")
         return self
+
+
+def _leased_in_time(path: tuple[str, ...], own: RateLimitSettings, shared: SharedSettings) -> None:
+    # Nothing is sent between two leases but what was leased, and the burst bounds that.
+    least = own.rate * shared.interval / 2
+    if own.kept < least:
+        message = (
+            f"{own.kept:g} is less than is sent in half of shared.interval ({least:g}), "
+            "so the rate could not be reached; raise it, or lower shared.interval"
+        )
+        raise mistake_at(*path, "rate_limit", "burst", message=message)
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

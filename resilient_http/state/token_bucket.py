@@ -38,6 +38,14 @@ class TokenBucket:
                 self._tokens -= 1
             return wait
 
+    def collect(self, now: float) -> float:
+        """One that waited comes for its token: it has it."""
+        return 0.0
+
+    def leave(self) -> None:
+        """One that waited does so no more."""
+        self.refund()
+
     def refund(self) -> None:
         """A token that was taken has not been used."""
         with self._lock:

@@ -56,6 +56,8 @@ class SharedCircuits:
         """One round: say, hear, move batons."""
         asked = time.monotonic()
         shared = self._known = self._shared()
+        if not shared:
+            return
         said, batons = self._say_and_hear(redis, shared, asked)
         for name, circuit in shared.items():
             opinions = [opinion for each in said if (opinion := each.get(name)) is not None]

@@ -24,6 +24,7 @@ from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.diagnosis import CircuitRules
 from resilient_http.state.endpoints import Endpoint, Endpoints, Link
 from resilient_http.state.latency import Latency
+from resilient_http.state.leased_bucket import LeasedBucket
 from resilient_http.state.outcome import Outcome, OutcomeRules
 from resilient_http.state.pauses import Pauses
 from resilient_http.state.response_memory import ResponseMemory
@@ -174,7 +175,7 @@ class Upstream:
             "decisions": self.refusals.as_dict(),
         }
 
-    def _rate_status(self, bucket: TokenBucket, now: float) -> dict[str, Any]:
+    def _rate_status(self, bucket: TokenBucket | LeasedBucket, now: float) -> dict[str, Any]:
         return {"tokens": round(bucket.tokens(now), 3), "decisions": self.rate_decisions.as_dict()}
 
     def _endpoint(self, scheme: str, host: str, port: int, settings: EndpointSettings | None) -> Endpoint:
@@ -239,9 +240,11 @@ class Upstream:
         limit.resize(adaptive.limit)
         return adaptive
 
-    def _bucket(self) -> TokenBucket | None:
+    def _bucket(self) -> TokenBucket | LeasedBucket | None:
         own = self.settings.rate_limit
-        return None if own is None else TokenBucket(own.rate, own.burst or max(1.0, own.rate))
+        if own is None:
+            return None
+        return LeasedBucket(own.rate, own.kept) if own.shared else TokenBucket(own.rate, own.kept)
 
 
 def _limit_of(own: ConcurrencySettings, most: int) -> ConcurrencyLimit:

@@ -47,6 +47,14 @@ class Process:
         """The outcome of each call: a status, or the name of the exception."""
         return self._ask({"call": path, "times": times})
 
+    def begin_flood(self, seconds: float, gap: float = 0.002) -> None:
+        """Have it make calls for so long, with gaps between them; end_flood() hears of them."""
+        self._say({"flood": seconds, "gap": gap})
+
+    def end_flood(self) -> dict[str, Any]:
+        """When each call that went was made (monotonic), how many were refused, and how long the slowest call took."""
+        return self._hear()
+
     def status(self) -> dict[str, Any]:
         """As Resilience.status()."""
         return self._ask({"status": True})
@@ -70,7 +78,13 @@ class Process:
         self._popen.communicate()
 
     def _ask(self, command: Any) -> Any:
+        self._say(command)
+        return self._hear()
+
+    def _say(self, command: Any) -> None:
         print(json.dumps(command), file=self._popen.stdin, flush=True)
+
+    def _hear(self) -> Any:
         line = self._popen.stdout.readline()
         assert line, "the process has ended"
         return json.loads(line)
@@ -133,11 +147,36 @@ async def obey(resilience: Resilience, told: list[str], client: Any) -> None:
         match json.loads(line):
             case {"call": path, "times": times}:
                 answer: Any = [await outcome_of(client, path) for _ in range(times)]
+            case {"flood": seconds, "gap": gap}:
+                answer = await flood(client, seconds, gap)
             case {"status": _}:
                 answer = resilience.status()
             case {"events": _}:
                 answer = [each for each in told if "AttemptFinished" not in each and "CallFinished" not in each]
         print(json.dumps(answer), flush=True)  # noqa: T201 - the answer
+
+
+async def flood(client: Any, seconds: float, gap: float) -> dict[str, Any]:
+    """Make calls for so long."""
+    went, refused, slowest = [], 0, 0.0
+    ends = time.monotonic() + seconds
+    while (began := time.monotonic()) < ends:
+        outcome = await outcome_of(client, "/good")
+        slowest = max(slowest, time.monotonic() - began)
+        if outcome == "200":
+            went.append(began)
+        else:
+            refused += outcome == "RateLimited"
+        await pause(client, gap)
+    return {"went": went, "refused": refused, "slowest": slowest}
+
+
+async def pause(client: Any, seconds: float) -> None:
+    """Wait, as the client's kind does."""
+    if isinstance(client, SyncSteps):
+        time.sleep(seconds)
+    else:
+        await anyio.sleep(seconds)
 
 
 async def outcome_of(client: Any, path: str) -> str:

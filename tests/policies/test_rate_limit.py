@@ -6,6 +6,7 @@ import pytest
 
 from resilient_http.errors import DeadlineExceeded, RateLimited
 from resilient_http.events import Observed
+from resilient_http.state.leased_bucket import Answer
 from resilient_http.state.outcome import Fault
 from tests.simulation.world import REFUSE, World, cancel, script
 
@@ -106,3 +107,60 @@ def test_a_deadline_that_passes_in_the_wait_is_told_as_such():
     late = upstream.spawn(within=0.15)
     upstream.port.run()
     assert isinstance(late.error, DeadlineExceeded)
+
+
+# Its part of a bucket that processes share
+
+
+def shared_world(granted=0, **limit) -> World:
+    """One that has just been granted so much."""
+    upstream = world(limit={"shared": True, **limit}, root={"shared": {"redis": "redis://n1"}})
+    grant(upstream, granted, at=0.0)
+    return upstream
+
+
+def grant(upstream: World, granted: int, *, at: float) -> None:
+    bucket = upstream.upstream.bucket
+    bucket.answer(bucket.ask(at), Answer(granted), at)
+
+
+async def granting(upstream: World, granted: int) -> None:
+    grant(upstream, granted, at=upstream.port.now())
+
+
+def test_a_leased_token_is_taken_and_without_one_a_call_is_refused():
+    upstream = shared_world(1)
+    made = [upstream.spawn() for _ in range(2)]
+    upstream.port.run()
+    assert [call.status for call in made] == [200, None]
+    assert isinstance(made[1].error, RateLimited)
+    assert decisions(upstream) == {"refused": 1}
+
+
+def test_one_that_waits_goes_once_something_was_leased():
+    upstream = shared_world(0, wait=0.4)
+    made = upstream.spawn()
+    upstream.port.spawn(granting(upstream, 1), at=0.2)
+    upstream.port.run()
+    assert made.status == 200
+    assert 0.2 <= made.journal.attempts[0].queued <= 0.3
+
+
+def test_one_for_which_nothing_was_leased_in_time_is_refused_and_leaves_its_turn():
+    upstream = shared_world(0, wait=0.3)
+    made = upstream.spawn()
+    upstream.port.spawn(granting(upstream, 0), at=0.2)
+    upstream.port.run()
+    assert isinstance(made.error, RateLimited)
+    assert made.took <= 0.3
+    assert upstream.upstream.bucket.tokens(0.3) == 0.0
+
+
+def test_a_call_that_is_cut_while_it_waits_leaves_its_turn():
+    upstream = shared_world(0, wait=0.4)
+    waiting = upstream.upstream.pipeline.run(upstream.open_call())
+    upstream.port.spawn(waiting, at=0.0)
+    upstream.port.run(until=0.05)
+    assert upstream.upstream.bucket.tokens(0.05) == -1.0
+    cancel(waiting)
+    assert upstream.upstream.bucket.tokens(0.05) == 0.0

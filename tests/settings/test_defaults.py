@@ -12,6 +12,7 @@ from resilient_http.settings.models import Settings
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.state.backoff import Backoff
 from resilient_http.state.diagnosis import CircuitRules
+from resilient_http.state.leased_bucket import LeaseRules
 from resilient_http.state.outcome import OutcomeRules
 from resilient_http.state.shared_circuit import SharingRules
 from resilient_http.upstreams.upstream import circuit_rules, outcome_rules
@@ -147,7 +148,7 @@ def test_the_defaults_of_a_guard():
 def test_what_is_off_by_default_has_defaults_too():
     shared = {"redis": "redis://10.0.0.5:6379/0"}
     circuit = {"slow_call": {"duration": 2.0}, "shared": {}}
-    settings = Settings(shared=shared, defaults={"circuit": circuit})
+    settings = Settings(shared=shared, defaults={"circuit": circuit, "rate_limit": {"rate": 50}})
     assert settings.shared.model_dump(exclude={"redis"}) == {
         "prefix": "resilient-http",
         "interval": 0.25,
@@ -156,6 +157,14 @@ def test_what_is_off_by_default_has_defaults_too():
         "max_backoff": 5.0,
     }
     assert settings.defaults.circuit.slow_call.model_dump() == {"duration": 2.0, "rate": 1.0}
+    assert settings.defaults.rate_limit.model_dump() == {
+        "rate": 50.0,
+        "burst": None,
+        "wait": 0.0,
+        "shared": False,
+        "observe": False,
+    }
+    assert settings.defaults.rate_limit.kept == 50.0
     assert settings.defaults.circuit.shared.model_dump() == {"quorum": 2, "share": 0.5, "veto": 0.5}
 
 
@@ -188,6 +197,7 @@ def test_the_state_machines_have_the_same_defaults():
     shared = SharedSettings(redis="redis://n1")
     rules = SharingRules(**SharedCircuitSettings().model_dump(), expires=shared.expires, interval=shared.interval)
     assert rules == SharingRules()
+    assert LeaseRules(shared.interval, shared.expires) == LeaseRules()
     assert Backoff(**upstream.retry.backoff.model_dump()) == Backoff()
 
 

@@ -168,6 +168,7 @@ LIMITS = [
     ({"rate_limit": {"rate": True}}, "rate_limit.rate"),
     ({"rate_limit": {"rate": 1, "burst": 0}}, "rate_limit.burst"),
     ({"rate_limit": {"rate": 1, "wait": -1}}, "rate_limit.wait"),
+    ({"rate_limit": {"rate": 1, "shared": "perhaps"}}, "rate_limit.shared"),
     ({"rate_limit": 5}, "rate_limit"),
     ({"pauses": {"endpoint": 0}}, "pauses.endpoint"),
     ({"pauses": {"route": -1}}, "pauses.route"),
@@ -373,6 +374,25 @@ def test_a_circuit_is_shared_through_something():
     assert error.path == "upstreams.payments.circuit.shared"
     assert "needs a Redis at the root" in str(error)
     assert refused(defaults={"circuit": {"shared": {}}}).path == "defaults.circuit.shared"
+
+
+def test_a_rate_is_shared_through_something():
+    error = refused_in_payments(rate_limit={"rate": 5, "shared": True})
+    assert error.path == "upstreams.payments.rate_limit.shared"
+    assert "needs a Redis at the root" in str(error)
+    assert refused(defaults={"rate_limit": {"rate": 5, "shared": True}}).path == "defaults.rate_limit.shared"
+
+
+@pytest.mark.parametrize(
+    ("rate_limit", "interval"), [({"rate": 100, "burst": 10}, 0.25), ({"rate": 5, "burst": 1}, 0.5), ({"rate": 5}, 3.0)]
+)
+def test_the_burst_of_a_shared_rate_lasts_until_there_is_more(rate_limit, interval):
+    shared = {"redis": "redis://n1", "interval": interval, "expires": 4 * interval}
+    error = refused(shared=shared, defaults={"rate_limit": {**rate_limit, "shared": True}})
+    assert error.path == "defaults.rate_limit.burst"
+    assert "so the rate could not be reached" in str(error)
+    Settings(shared=shared, defaults={"rate_limit": {**rate_limit, "shared": False}})
+    Settings(shared=shared, defaults={"rate_limit": {"rate": 5, "burst": 8, "shared": True}})
 
 
 @pytest.mark.parametrize(

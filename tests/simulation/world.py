@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,14 +99,23 @@ class World:
     Args:
         respond: What its endpoints do.
         seed: Of all randomness.
+        root: Settings beside the upstream's.
         own: The upstream's settings; without endpoints it has one, n1.
     """
 
-    def __init__(self, respond: Respond, *, seed: int = 1, enabled: bool = True, **own: Any) -> None:
+    def __init__(
+        self,
+        respond: Respond,
+        *,
+        seed: int = 1,
+        enabled: bool = True,
+        root: Mapping[str, Any] | None = None,
+        **own: Any,
+    ) -> None:
         self.events: list[Event] = []
         self.port = SimulatedPort(respond, seed=seed)
         hub = Hub([self.events.append])
-        settings = Settings(upstreams={"payments": {"endpoints": ["http://n1"], **own}})
+        settings = Settings(**(root or {}), upstreams={"payments": {"endpoints": ["http://n1"], **own}})
         self.upstream = Upstream(
             "payments",
             settings.upstreams["payments"],

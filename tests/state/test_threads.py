@@ -23,6 +23,7 @@ from resilient_http.ports.simulated import SimulatedPort
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint, Endpoints
 from resilient_http.state.latency import Latency
+from resilient_http.state.leased_bucket import Answer, LeasedBucket, LeaseRules
 from resilient_http.state.outcome import Outcome
 from resilient_http.state.retry_budget import RetryBudget
 from resilient_http.state.token_bucket import TokenBucket
@@ -390,6 +391,24 @@ def test_a_bucket_gives_no_more_tokens_than_it_holds():
     taken = []
     in_threads(lambda _: taken.extend(bucket.reserve(1.0) == 0.0 for _ in range(5)))
     assert sum(taken) == 50
+
+
+def test_a_bucket_that_leases_meanwhile_gives_no_more_than_it_was_granted():
+    bucket, taken = LeasedBucket(1e-9, 50.0, LeaseRules(interval=1e6, expires=1e9)), []
+
+    def work(number):
+        if number == 0:
+            for _ in range(10):
+                ask = bucket.ask(1.0)
+                bucket.answer(ask, Answer(5), 1.0)
+        else:
+            taken.extend(bucket.reserve(1.0) == 0.0 for _ in range(5))
+
+    bucket.answer(bucket.ask(1.0), Answer(0), 1.0)
+    in_threads(work)
+    while bucket.reserve(1.0) == 0.0:
+        taken.append(True)
+    assert sum(taken) <= 50
 
 
 def test_an_attempt_that_many_threads_end_is_ended_once():
