@@ -18,6 +18,11 @@ from overhead import URL, AsyncNull, Null, measure, print_machine, run_async, ru
 
 from resilient_http import Resilience
 
+
+async def passed_on(what: Any, proceed: Any) -> Any:
+    return await proceed(what)
+
+
 GOAL = 5.0  # microseconds that a policy may add
 PLAIN = "none"
 OFF: dict[str, Any] = {
@@ -40,6 +45,10 @@ ON: dict[str, dict[str, Any]] = {
     "adaptive concurrency": {"concurrency": {"adaptive": {}}},
     "concurrency, observed": {"concurrency": {"observe": True}},
     "pauses of routes": {"pauses": {"route": 60.0}},
+    "fallback, fixed": {"fallback": {"response": {"body": []}}},
+    "fallback, stale (in memory)": {"fallback": {"stale": {}}},
+    "middleware in the call ring": {"middleware": {"call": [passed_on]}},
+    "middleware in the attempt ring": {"middleware": {"attempt": [passed_on]}},
     "hedge and retry": {"retry": {}, "hedge": {"delay": 1.0}},
 }
 
