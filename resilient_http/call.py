@@ -158,7 +158,7 @@ class Call:
         priority: "sheddable", "default" or "critical" as the inbound request says, or None.
         key: The Idempotency-Key that all attempts of the current hop carry, or None when it has none of ours.
         keys: The keys of all its hops, each with the method and the body that it stands for.
-        signed: Whether middleware gave an attempt a header that says who asks.
+        signed: Whether middleware gave an attempt a header that says who asks, or whom (Host).
         entry: The journal's entry of the attempt that decides: the newest, or the one that won against its hedge.
     """
 

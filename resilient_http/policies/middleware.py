@@ -58,7 +58,8 @@ class AttemptMiddlewarePolicy:
         """What the middleware gives."""
 
         async def onward(passed: Attempt) -> Any:
-            if passed.headers and has_credentials(name for name, _ in passed.headers):
+            names = [name.lower() for name, _ in passed.headers]
+            if "host" in names or has_credentials(names):
                 passed.call.signed = True
             return await proceed(passed)
 

@@ -16,6 +16,7 @@ from resilient_http.state.response_memory import ResponseMemory
 from resilient_http.state.stored_response import (
     StoredResponse,
     fields_of,
+    has_content,
     has_credentials,
     may_be_kept,
     pack,
@@ -30,7 +31,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, section 9.2.1
 SAYS_NOTHING = frozenset({408, 429})  # of the 4xx: they speak of time and load, not of the resource
 
 Key = Callable[[Any], str | None]
-"""A request: whose answer it is, in a word, or None to keep none."""
+"""A request: whose answer it is, in a word, or None (or "") to keep none."""
 
 
 class Store(Protocol):
@@ -72,7 +73,11 @@ class StaleAnswer:
     async def answer(self, call: Call, failure: Any) -> Any:
         """The newest that may answer, or None."""
         asked, port = asked_by(call), call.port
-        if call.method != "GET" or (self._key is None and (call.signed or has_credentials(asked))):
+        if (
+            call.method != "GET"
+            or has_content(asked)
+            or (self._key is None and (call.signed or has_credentials(asked)))
+        ):
             return None
         key = self._key_of(call)
         if key is None:
@@ -141,10 +146,13 @@ class StaleAnswer:
 
     def _key_of(self, call: Call) -> str | None:
         request = call.request
-        owner = "" if self._key is None else self._key(request)
-        if owner is None:
+        owner = "anybody" if self._key is None else self._key(request)
+        if owner is None or owner == "":  # nobody's, or it could not tell
             return None
-        key = f"{owner} {call.upstream if request is None else request.url}"
+        # The target's URI is the Host header's too (RFC 9110, section 7.1): two tenants at one URL are not each other.
+        # Neither of the first two has a line break, so that no owner can be taken for a part of them.
+        target = call.upstream if request is None else f"{request.headers.get('host', '')}\n{request.url}"
+        key = f"{target}\n{owner}"
         if self._memory is not None:
             return key
         # Of one length, and nobody who sees the store's keys sees a token in a URL.

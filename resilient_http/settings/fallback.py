@@ -57,8 +57,8 @@ class StaleSettings(Model):
         max_age: Seconds after which an answer is too old.
         store: "memory" for this process, or a store, or its dotted path: an object with get(key), set(key, bytes,
             seconds) and delete(key), as Django's caches are. It is used in threads of its own.
-        key: A plain function of the request, or its dotted path, that says whose answer it is in a word (None: keep
-            none). Without one, requests with Authorization, Cookie or an API key are left alone.
+        key: A plain function of the request, or its dotted path, that says whose answer it is in a word (None or "":
+            keep none). Without one, requests with Authorization, Cookie or an API key are left alone.
         max_entries: Most requests whose answers the memory holds.
         max_bytes: Most bytes that the memory holds; one answer takes at most a sixteenth.
         wait: Most seconds that a call which has failed waits for a store outside.

@@ -3,7 +3,8 @@
 A shared cache's rules; this process answers many people. Sections are RFC 9111's unless another is named.
 
 Laws
-    1. Kept is an answer to GET, with a status that is understood (200, 203, 204), and whole (section 3).
+    1. Kept is an answer to GET without a body (RFC 9110, section 9.3.1: what one means, nobody knows), with a status
+       that is understood (200, 203, 204), and whole (section 3).
     2. Never kept: no-store of either side (5.2.1.5, 5.2.2.5), private (5.2.2.7, its qualified form too), no-cache
        (5.2.2.4: it would need the origin's word), `Vary: *` (4.1), and an answer with Set-Cookie.
     3. A request with credentials (Authorization, section 3.5; Cookie; an API key) is neither kept nor answered, unless
@@ -48,6 +49,11 @@ def has_credentials(names: Iterable[str]) -> bool:
     return CREDENTIALS.search("\n".join(names).lower()) is not None
 
 
+def has_content(asked: Mapping[str, str]) -> bool:
+    """Whether a request carries a body. Source: RFC 9112, section 6."""
+    return "transfer-encoding" in asked or bool(asked.get("content-length", "").strip(" 0"))
+
+
 def directives(values: str) -> dict[str, str]:
     """The directives of Cache-Control, by lower-case name; "" for one without a value. Source: section 5.2."""
     return {found[1].lower(): found[2] or found[3] or "" for found in DIRECTIVE.finditer(values)}
@@ -81,7 +87,7 @@ def may_be_kept(method: str, asked: Mapping[str, str], status: int, told: Mappin
         told: Header fields of the answer, names in lower case.
         owned: Whether the key tells whose it is.
     """
-    if method != "GET" or status not in UNDERSTOOD:
+    if method != "GET" or status not in UNDERSTOOD or has_content(asked):
         return False
     if "cache-control" in told and directives(told["cache-control"]).keys() & {"no-store", "private", "no-cache"}:
         return False

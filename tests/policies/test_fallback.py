@@ -276,6 +276,48 @@ def test_requests_with_credentials_need_a_key():
     assert world.make(request=Asked(headers=none)).status == 503
 
 
+def test_tenants_that_only_the_host_header_tells_apart_do_not_get_each_others_answers():
+    mine, yours = ({"host": name} for name in ("mine", "yours"))
+    for own in ({}, {"key": lambda request: "everybody"}, {"store": Outside()}):
+        world = stale(GOOD, 503, **own)
+        world.make(request=Asked(headers=mine))
+        assert world.make(request=Asked(headers=yours)).status == 503
+        assert world.make(request=Asked(headers=mine)).status == 200
+
+
+def test_a_host_that_middleware_gave_an_attempt_is_not_mixed_up_with_others():
+    async def address(attempt, proceed):
+        attempt.headers += (("Host", "mine"),)
+        return await proceed(attempt)
+
+    world = World(script(GOOD, 503), **ONCE, fallback={"stale": {}}, middleware={"attempt": [address]})
+    world.make(request=Asked())
+    assert world.make(request=Asked()).status == 503
+
+
+@pytest.mark.parametrize("headers", [{"content-length": "9"}, {"transfer-encoding": "chunked"}])
+def test_a_get_with_a_body_is_left_alone(headers):
+    for own in ({}, {"key": lambda request: "me"}):
+        world = stale(GOOD, 503, **own)
+        world.make(request=Asked(headers=headers))
+        assert world.make(request=Asked(headers=headers)).status == 503
+        world = stale(GOOD, 503, **own)
+        world.make(request=Asked())
+        assert world.make(request=Asked(headers=headers)).status == 503
+
+
+def test_a_get_that_says_it_has_no_body_has_none():
+    world = stale(GOOD, 503)
+    world.make(request=Asked())
+    assert world.make(request=Asked(headers={"content-length": "0"})).status == 200
+
+
+def test_a_key_that_is_empty_keeps_none():
+    world = stale(GOOD, 503, key=lambda request: "")
+    world.make(request=Asked())
+    assert world.make(request=Asked()).status == 503
+
+
 def test_an_attempt_that_middleware_signed_is_somebodys():
     async def sign(attempt, proceed):
         attempt.headers += (("Authorization", "us"),)
