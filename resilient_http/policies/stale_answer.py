@@ -73,11 +73,9 @@ class StaleAnswer:
     async def answer(self, call: Call, failure: Any) -> Any:
         """The newest that may answer, or None."""
         asked, port = asked_by(call), call.port
-        if (
-            call.method != "GET"
-            or has_content(asked)
-            or (self._key is None and (call.signed or has_credentials(asked)))
-        ):
+        if call.method != "GET" or has_content(asked):
+            return None
+        if self._key is None and (call.signed or has_credentials(asked)):
             return None
         key = self._key_of(call)
         if key is None:
@@ -146,9 +144,11 @@ class StaleAnswer:
 
     def _key_of(self, call: Call) -> str | None:
         request = call.request
-        owner = "anybody" if self._key is None else self._key(request)
-        if owner is None or owner == "":  # nobody's, or it could not tell
-            return None
+        owner: str | None = ""
+        if self._key is not None:
+            owner = self._key(request)
+            if owner is None or owner == "":  # nobody's, or it could not tell
+                return None
         # The target's URI is the Host header's too (RFC 9110, section 7.1): two tenants at one URL are not each other.
         # Neither of the first two has a line break, so that no owner can be taken for a part of them.
         target = call.upstream if request is None else f"{request.headers.get('host', '')}\n{request.url}"

@@ -33,8 +33,16 @@ HOP_BY_HOP = frozenset({  # section 3.1
     "connection", "keep-alive", "proxy-authenticate", "proxy-authentication-info", "proxy-authorization",
     "proxy-connection", "te", "transfer-encoding", "upgrade",
 })  # fmt: skip
-CREDENTIALS = re.compile(r"auth|cookie|token|secret|session|credential|api-?key|subscription-key|signature")
-"""Names of fields that say who asks. `:authority` and the like are no field names here."""
+CREDENTIALS = re.compile(
+    # Anywhere in the name: x-auth-token, x-goog-iap-jwt-assertion, x-amzn-oidc-data, x-ms-client-principal.
+    r"auth|token|jwt|oidc|saml|secret|passw|passphrase|session|cookie|credential|signature|assertion|cert|bearer|dpop"
+    r"|csrf|xsrf|ticket|client-verify|client-s-dn|tenant|account|principal|identity|email|apikey"
+    # As a word of its own: x-forwarded-user and x-user-id, x-pat, x-sid. What sends it is nobody.
+    r"|(?<![a-z0-9])(?:user(?!-agent)|userid|username|login|pass|pat|pin|sid|uid|sub)(?![a-z0-9])"
+    # x-key and x-access-key, but not what names a message.
+    r"|(?<![a-z0-9])(?<!idempotency-)(?<!sec-websocket-)key(?![a-z0-9])"
+)
+"""What the name of a field has in it that says who asks. The one list of them."""
 
 DIRECTIVE = re.compile(r'([!#$%&\'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^,\s]*)))?')
 VARIANTS = 8  # answers kept for one URL, where Vary tells them apart
