@@ -100,7 +100,11 @@ class Port(Protocol):
         """What kind of failure an exception of the network's is; FOREIGN for what is none of its."""
 
     def reply(self, status: int, headers: Headers, body: bytes) -> Any:
-        """A response that nobody sent."""
+        """A response that nobody sent.
+
+        Raises:
+            ValueError: It could not be read.
+        """
 
     def adopt(self, given: Any) -> Any:
         """A response that a function of the user's gave, as one that may be changed and returned.

@@ -214,10 +214,20 @@ def readable(response: Any, request: Any, backend: Backend) -> Any:
 
 
 def composed(status: int, headers: Iterable[tuple[str, str]], body: bytes, backend: Backend) -> Any:
-    """A response that nobody sent, as a transport gives it: its body still to be read."""
+    """A response that nobody sent, as a transport gives it: its body still to be read.
+
+    Raises:
+        ValueError: It could not be read: it is not encoded as its headers say.
+    """
     module = backend.module
-    lines = [line for line in headers if line[0] != "content-length"]
-    lines.append(("content-length", str(len(body))))
+    # As bytes: httpx would refuse what is not ASCII, and upstreams send it.
+    lines = [(name.encode(), value.encode()) for name, value in headers if name != "content-length"]
+    lines.append((b"content-length", b"%d" % len(body)))
+    if any(name == b"content-encoding" for name, _ in lines):
+        try:
+            module.Response(status, headers=lines, content=body)
+        except module.DecodingError as exc:
+            raise ValueError(str(exc)) from None
     return module.Response(status, headers=lines, stream=module.ByteStream(body))
 
 

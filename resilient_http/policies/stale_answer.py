@@ -83,13 +83,19 @@ class StaleAnswer:
         if self._memory is not None:
             kept = self._memory.get(key, port.now())
         else:
-            kept = unpack(await port.fetch(self._store, partial(self._guarded, self._store.get, key), self._wait))
+            packed = await port.fetch(self._store, partial(self._guarded, self._store.get, key), self._wait)
+            kept = unpack(packed)
+            if packed is not None and not kept:
+                self._tally.add("store failed")
         wall_now = port.wall_now()
         for stored in kept:
             if stored.answers(asked, wall_now=wall_now, max_age=self._max_age):
                 lines = tuple(line for line in stored.headers if line[0] != "age")
                 age = str(int(stored.current_age(wall_now)))
-                return port.reply(stored.status, (*lines, ("age", age)), stored.body)
+                try:
+                    return port.reply(stored.status, (*lines, ("age", age)), stored.body)
+                except ValueError:
+                    self._tally.add("unreadable" if self._store is self._memory else "store failed")
         return None
 
     async def keep(self, call: Call, reply: Any) -> None:
@@ -138,7 +144,7 @@ class StaleAnswer:
     def _guarded(self, ask: Callable[..., Any], *args: Any) -> Any:
         try:
             return ask(*args)
-        except Exception:  # noqa: BLE001 - a store that is down must not fail a call; status() counts it
+        except BaseException:  # noqa: BLE001 - a store that is down fails no call and ends no thread; status() counts it
             self._tally.add("store failed")
             return None
 

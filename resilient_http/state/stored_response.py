@@ -47,7 +47,10 @@ CREDENTIALS = re.compile(
 DIRECTIVE = re.compile(r'([!#$%&\'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^,\s]*)))?')
 VARIANTS = 8  # answers kept for one URL, where Vary tells them apart
 FORMAT = 1
+FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, section 5.6.2, in lower case
+FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*")  # section 5.5
 LONGEST = 2**31  # seconds; "cannot be represented" counts as this (1.2.2)
+LATEST = 2**40  # seconds since the epoch; what is later is no time
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -197,7 +200,7 @@ def pack(kept: tuple[StoredResponse, ...]) -> bytes:
 
 
 def unpack(packed: Any) -> tuple[StoredResponse, ...]:
-    """What pack() was given; nothing for what is not its, as another version's."""
+    """What pack() was given; nothing for what is not its: another version's, or what somebody else wrote there."""
     if not isinstance(packed, (bytes, bytearray, memoryview)):
         return ()
     head, _, bodies = bytes(packed).partition(b"\n")
@@ -207,16 +210,26 @@ def unpack(packed: Any) -> tuple[StoredResponse, ...]:
         if version != FORMAT:
             return ()
         for received, took, status, headers, vary, size in facts:
-            body = bodies[at : at + size]
-            kept.append(StoredResponse(float(received), float(took), int(status), _lines(headers), body, _lines(vary)))
+            if type(size) is not int or size < 0 or type(status) is not int or status not in UNDERSTOOD:
+                return ()
+            lines, body = _lines(headers), bodies[at : at + size]
+            if not all(FIELD_NAME.fullmatch(name) and FIELD_VALUE.fullmatch(value) for name, value in lines):
+                return ()
+            kept.append(StoredResponse(_seconds(received), _seconds(took), status, lines, body, _lines(vary)))
             at += size
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):  # the last: what is nested too deep
         return ()
     return tuple(kept) if at == len(bodies) else ()
 
 
 def _lines(raw: Any) -> Headers:
     return tuple((str(name), str(value)) for name, value in raw)
+
+
+def _seconds(raw: Any) -> float:
+    if not 0 <= raw <= LATEST:  # NaN is not
+        raise ValueError
+    return float(raw)
 
 
 def _freshness(fields: Mapping[str, str], control: Mapping[str, str]) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 
+import httpx
 import pytest
 
-from resilient_http import call_options, journal_of
+from resilient_http import Resilience, call_options, journal_of
 from tests.live.servers import answer, break_off_body, hang, redirect, reset
 
 ONCE = {"retry": None}
@@ -14,7 +15,11 @@ MARKER = "x-resilient-http-fallback"
 
 
 def upstream(server, **settings):
-    return {"upstreams": {"payments": {"endpoints": [server.url], **ONCE, **settings}}}
+    return upstream_at(server.url, **settings)
+
+
+def upstream_at(url, **settings):
+    return {"upstreams": {"payments": {"endpoints": [url], **ONCE, **settings}}}
 
 
 @pytest.mark.parametrize("script", [answer(503, "down"), reset(), hang(), break_off_body()])
@@ -252,3 +257,48 @@ def test_it_answers_at_the_deadline_of_a_call_with_code_of_the_users_around_it(c
         return [(await client.get("http://payments/")).text for _ in range(3)]
 
     assert caller.run(caller.resilience(settings), body, event_hooks=hooks) == ["good"] * 3
+
+
+# What is kept, and cannot be read
+
+
+def test_what_is_not_encoded_as_it_says_does_not_answer():
+    answers = iter([httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))])
+    resilience = Resilience(upstream_at("http://n1", fallback={"stale": {}}))
+    transport = httpx.MockTransport(lambda request: next(answers, httpx.Response(503)))
+    with resilience.client(transport=transport) as client:
+        with pytest.raises(httpx.DecodingError):
+            client.get("http://payments/")
+        assert client.get("http://payments/").status_code == 503
+    assert resilience.status()["upstreams"]["payments"]["fallbacks"] == {"stale: none": 1, "unreadable": 1}
+
+
+def test_headers_that_are_not_ascii_come_back():
+    answers = iter([httpx.Response(200, headers={"x-name": "Zoë".encode()}, text="good")])
+    transport = httpx.MockTransport(lambda request: next(answers, httpx.Response(503)))
+    with Resilience(upstream_at("http://n1", fallback={"stale": {}})).client(transport=transport) as client:
+        client.get("http://payments/")
+        response = client.get("http://payments/")
+    assert (response.text, response.headers["x-name"], response.headers[MARKER]) == ("good", "Zoë", "stale")
+
+
+class Ends(Outside):
+    """Its first write raises what is no Exception, as gevent's Timeout is none."""
+
+    def set(self, key, value, ttl):
+        first, self.begun = not hasattr(self, "begun"), True
+        if first:
+            raise GeneratorExit
+        super().set(key, value, ttl)
+
+
+def test_a_store_that_raises_what_is_no_exception_is_written_again():
+    store = Ends()
+    resilience = Resilience(upstream_at("http://n1", fallback={"stale": {"store": store}}))
+    with resilience.client(transport=httpx.MockTransport(lambda request: httpx.Response(200))) as client:
+        until = time.monotonic() + 5
+        while not store.kept and time.monotonic() < until:
+            client.get("http://payments/")
+            time.sleep(0.001)
+    assert store.kept
+    assert resilience.status()["upstreams"]["payments"]["fallbacks"] == {"store failed": 1}

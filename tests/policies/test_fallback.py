@@ -380,6 +380,16 @@ def test_a_store_that_is_down_fails_no_call():
     assert world.upstream.status(0.0)["fallbacks"] == {"stale: none": 1, "store failed": 2}
 
 
+def test_what_a_store_gives_that_is_no_answer_counts_as_nothing():
+    store = Outside()
+    world = stale(GOOD, 503, store=store)
+    world.make(request=Asked())
+    for key in store.kept:
+        store.kept[key] = b"[" * 100_000
+    assert world.make(request=Asked()).status == 503
+    assert world.upstream.status(0.0)["fallbacks"] == {"stale: none": 1, "store failed": 1}
+
+
 def test_a_store_outside_forgets_and_keeps_variants_too():
     store = Outside()
     german, english = ({"accept-language": name} for name in ("de", "en"))

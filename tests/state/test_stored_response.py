@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from email.utils import formatdate
 
 import pytest
@@ -233,13 +234,14 @@ def test_seconds_that_are_malformed_count_as_none():
 
 # For a store outside
 
-text = st.text(max_size=20)
-lines = st.lists(st.tuples(text, text), max_size=4).map(tuple)
+names = st.text("abcxyz-09_", min_size=1, max_size=20)
+values = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=20)
+lines = st.lists(st.tuples(names, values), max_size=4).map(tuple)
 responses = st.builds(
     StoredResponse,
     received=st.floats(0, 1e10),
     took=st.floats(0, 1e9),
-    status=st.integers(200, 204),
+    status=st.sampled_from([200, 203, 204]),
     headers=lines,
     body=st.binary(max_size=100),
     vary=lines,
@@ -262,3 +264,27 @@ def test_what_was_cut_off_or_is_of_another_version_is_nothing():
     assert unpack(packed.replace(b"[1,", b"[2,", 1)) == ()
     assert unpack(b"7") == ()
     assert unpack(b"[1,[[1]]]\n") == ()
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        *([NOW, 0, status, [], [], 0] for status in (INF, NAN, -1, 99, 99999, 302, 206, 500, 200.0, "200", True)),
+        *([received, 0, 200, [], [], 0] for received in (INF, NAN, -1, 10**400, "now", None)),
+        *([NOW, took, 200, [], [], 0] for took in (INF, NAN, -1, 1e308)),
+        *([NOW, 0, 200, [[name, "x"]], [], 0] for name in ("x-é", "\ud800", "X-Upper", "a b", "a\n", "", "a:")),
+        *([NOW, 0, 200, [["x", value]], [], 0] for value in ("\ud800", "a\r\nb: c", "a\nb", "\x00", "\x7f")),
+        [NOW, 0, 200, [["x"]], [], 0],
+        [NOW, 0, 200, [], [], -1],
+        [NOW, 0, 200, [], [], 0.0],
+    ],
+)
+def test_what_is_no_good_answer_is_nothing(facts):
+    assert unpack(json.dumps([1, [facts]]).encode() + b"\n") == ()
+
+
+def test_what_is_nested_too_deep_is_nothing():
+    assert unpack(b"[" * 100_000 + b"]" * 100_000) == ()
