@@ -1,7 +1,8 @@
 """The settings and their defaults. Durations are float seconds, ratios 0 to 1; `None` switches a policy off.
 
 Layers (defaults, then the upstream's own) are merged as raw mappings and validated once: a mapping is merged into the
-mapping below it, null switches a policy off, a mapping over a null switches it on again, anything else replaces.
+mapping below it, null switches a policy off, a mapping over a null switches it on again, anything else replaces. One
+exception: a fallback is of one kind, so a kind replaces the other ones below it, and a fixed `response` is one thing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 
 from resilient_http.errors import SettingsError
 from resilient_http.settings.circuit import CircuitSettings
-from resilient_http.settings.fallback import FallbackSettings
+from resilient_http.settings.fallback import KINDS, FallbackSettings
 from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.limits import ConcurrencySettings, PauseSettings, Priority, RateLimitSettings
 from resilient_http.settings.middleware import MiddlewareSettings
@@ -352,8 +353,20 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         lower = merged.get(key)
-        merged[key] = merge(lower, value) if isinstance(lower, Mapping) and isinstance(value, Mapping) else value
+        if not (isinstance(lower, Mapping) and isinstance(value, Mapping)):
+            merged[key] = value
+        elif key == "fallback":
+            merged[key] = merge(_under_kind(lower, value), value)
+        else:
+            merged[key] = merge(lower, value)
     return merged
+
+
+def _under_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is left of a fallback under another one: without the other kinds, and without a fixed response."""
+    given = {kind for kind in KINDS if above.get(kind) is not None}
+    gone = set(KINDS) - (given - {"response"}) if given else set()
+    return {key: value for key, value in below.items() if key not in gone}
 
 
 def _over(defaults: Mapping[str, Any], own: Any) -> Any:

@@ -33,6 +33,24 @@ def test_collections_are_replaced():
     assert upstream.retry.statuses == (503,)
 
 
+def test_a_kind_of_fallback_replaces_the_one_below_it_and_the_rest_is_merged():
+    below = {"fallback": {"stale": {"max_age": 60}, "statuses": [503]}}
+    fallback = payments({"fallback": {"response": {"body": "x"}}}, below).fallback
+    assert (fallback.response.body, fallback.stale, fallback.statuses) == ("x", None, (503,))
+    fallback = payments({"fallback": {"function": str}}, {"fallback": {"response": {"body": "x"}}}).fallback
+    assert (fallback.function, fallback.response) == (str, None)
+    fallback = payments({"fallback": {"stale": {"wait": 1.0}}}, below).fallback
+    assert (fallback.stale.max_age, fallback.stale.wait) == (60, 1.0)
+    fallback = payments({"fallback": {"observe": True}}, below).fallback
+    assert (fallback.stale.max_age, fallback.observe) == (60, True)
+
+
+def test_a_fixed_response_is_replaced_as_a_whole():
+    below = {"fallback": {"response": {"status": 203, "headers": {"a": "b"}, "body": {"a": 1}}}}
+    response = payments({"fallback": {"response": {"body": {"b": 1}}}}, below).fallback.response
+    assert (response.status, response.headers, response.body) == (200, {}, {"b": 1})
+
+
 def test_null_switches_a_policy_off():
     upstream = payments({"retry": None, "circuit": None, "concurrency": None}, {"retry": {"max_attempts": 5}})
     assert (upstream.retry, upstream.circuit, upstream.concurrency) == (None, None, None)

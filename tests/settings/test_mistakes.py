@@ -227,9 +227,9 @@ def test_a_fallback_that_makes_no_sense_is_refused(fallback, path, says):
     assert says in str(error)
 
 
-def test_one_kind_of_fallback_takes_the_place_of_the_defaults_when_that_is_null():
-    defaults = {"fallback": {"response": {}}}
-    own = {"endpoints": ["http://n1"], "fallback": {"stale": {}}}
+def test_two_kinds_of_fallback_in_one_layer_are_refused_whatever_is_below():
+    defaults = {"fallback": {"function": str}}
+    own = {"endpoints": ["http://n1"], "fallback": {"stale": {}, "response": {}}}
     assert refused(defaults=defaults, upstreams={"payments": own}).path == FALLBACK
     own["fallback"]["response"] = None
     assert Settings(defaults=defaults, upstreams={"payments": own}).upstreams["payments"].fallback.response is None

@@ -21,6 +21,14 @@ def test_what_a_call_says_goes_over_what_its_upstream_says():
     assert own.endpoints == PAYMENTS.endpoints
 
 
+def test_a_fallback_of_a_call_takes_the_place_of_another_kind():
+    settings = {"upstreams": {"payments": {"endpoints": ["http://n1"], "retry": None, "fallback": {"stale": {}}}}}
+    own = call_options(fallback={"response": {"body": {"b": 1}}})
+    with Resilience(settings).client(transport=httpx.MockTransport(lambda request: httpx.Response(503))) as client:
+        assert client.get("http://payments/", extensions=own).json() == {"b": 1}
+        assert client.get("http://payments/").status_code == 503
+
+
 def test_null_switches_a_policy_off():
     assert overridden(PAYMENTS, {"retry": None}).retry is None
 
