@@ -103,6 +103,8 @@ class FallbackPolicy:
 
 def is_failure(call: Call, error: Exception) -> bool:
     """Whether a call that ended so may be answered by a fallback: the upstream failed it, or we did not let it."""
+    if call.foreign:
+        return False
     return isinstance(error, (Refused, DeadlineExceeded)) or call.port.fault_of(error) in FAILURES
 
 

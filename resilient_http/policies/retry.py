@@ -88,6 +88,7 @@ class RetryPolicy:
         paid = False  # for the attempt under way
         last: Callable[[], Any] | None = None  # gives the last real outcome again
         before = response = error = None
+        call.foreign = False  # middleware may try a call once more
         try:
             while True:
                 response, error = None, None
@@ -135,12 +136,12 @@ class RetryPolicy:
         return verdict
 
     async def _ask(self, classify: Classify, call: Call, response: Any, error: Exception | None) -> bool | None:
-        if response is None:
-            return classify(error)
         try:
-            return classify(call.port.readable(call, response))
-        except BaseException:
-            await call.port.set_aside(response, 0.0)  # nobody will read it
+            return classify(error if response is None else call.port.readable(call, response))
+        except BaseException as exc:
+            call.foreign = exc is not error  # else it has raised again what it was given
+            if response is not None:
+                await call.port.set_aside(response, 0.0)  # nobody will read it
             raise
 
     def _plan(self, call: Call, entry: Entry, response: Reply | None) -> tuple[float | None, bool]:

@@ -89,6 +89,43 @@ def test_it_never_hides_an_error_in_a_hook_that_ran_after_a_failure():
     assert isinstance(made.error, LookupError)
 
 
+@pytest.mark.parametrize("answer", [200, REFUSE])
+def test_it_never_hides_an_error_of_the_network_that_a_hook_raised(answer):
+    def classify(outcome):
+        raise SimulatedFailure(Fault.TIMEOUT)  # it asks somebody else
+
+    made = World(script(answer), retry={"classify": classify}, fallback=FIXED).make()
+    assert (made.error.fault, made.journal.notes) == (Fault.TIMEOUT, ())
+
+
+def test_a_hook_that_raises_the_failure_it_was_given_hides_nothing():
+    def classify(outcome):
+        raise outcome
+
+    assert World(script(REFUSE), retry={"classify": classify}, fallback=FIXED).make().status == 203
+
+
+def test_a_hook_that_raised_once_does_not_speak_for_the_next_try_of_a_call():
+    asked = []
+
+    def classify(outcome):
+        asked.append(outcome)
+        if len(asked) == 1:
+            raise LookupError
+
+    async def again(call, proceed):
+        try:
+            return await proceed(call)
+        except LookupError:
+            return await proceed(call)
+
+    world = World(
+        script(REFUSE), retry={"classify": classify, "max_attempts": 1}, fallback=FIXED, middleware={"call": [again]}
+    )
+    assert world.make().status == 203
+    assert len(asked) == 2
+
+
 def test_it_never_answers_somebody_who_has_gone():
     world = World(script(503, 503), fallback=FIXED)
     call = world.open_call()
