@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from resilient_http.call import Call
+from resilient_http.call import Call, Headers
 from resilient_http.errors import DeadlineExceeded, Refused
 from resilient_http.events import FallbackUsed, Hub, Observed
 from resilient_http.journal import describe
@@ -124,7 +124,7 @@ class FixedAnswer:
 
     async def answer(self, call: Call, failure: Any) -> Any:
         """A new response, always."""
-        return call.port.reply(*self._answer)
+        return _reply(call, *self._answer)
 
     async def keep(self, call: Call, reply: Any) -> None:
         """There is nothing to learn."""
@@ -153,12 +153,21 @@ class FunctionAnswer:
         if given is None:
             return None
         if isinstance(given, bytes):
-            return call.port.reply(200, (("content-type", "application/octet-stream"),), given)
+            return _reply(call, 200, (("content-type", "application/octet-stream"),), given)
         if isinstance(given, str):
-            return call.port.reply(200, (("content-type", "text/plain; charset=utf-8"),), given.encode())
+            return _reply(call, 200, (("content-type", "text/plain; charset=utf-8"),), given.encode())
         if isinstance(given, (dict, list)):
-            return call.port.reply(200, (("content-type", "application/json"),), json.dumps(given).encode())
+            return _reply(call, 200, (("content-type", "application/json"),), json.dumps(given).encode())
         return call.port.adopt(given)
 
     async def keep(self, call: Call, reply: Any) -> None:
         """There is nothing to learn."""
+
+
+def _reply(call: Call, status: int, headers: Headers, body: bytes) -> Any:
+    """A response of ours; the one to HEAD has no body (RFC 9110, section 9.3.2)."""
+    if call.method != "HEAD":
+        return call.port.reply(status, headers, body)
+    answer = call.port.reply(status, headers, b"")
+    answer.headers.pop("content-length", None)  # it would say how long the body of a GET is
+    return answer

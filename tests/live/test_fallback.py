@@ -259,6 +259,15 @@ def test_it_answers_at_the_deadline_of_a_call_with_code_of_the_users_around_it(c
     assert caller.run(caller.resilience(settings), body, event_hooks=hooks) == ["good"] * 3
 
 
+def test_the_answer_to_head_says_nothing_of_a_length():
+    transport = httpx.MockTransport(lambda request: httpx.Response(503))
+    settings = upstream_at("http://n1", fallback={"response": {"body": "sorry"}})
+    with Resilience(settings).client(transport=transport) as client:
+        response = client.head("http://payments/")
+        assert (response.content, "content-length" in response.headers) == (b"", False)
+        assert client.get("http://payments/").headers["content-length"] == "5"
+
+
 # What is kept, and cannot be read
 
 

@@ -70,6 +70,12 @@ def test_it_never_answers_for_what_is_an_answer(status):
     assert made.journal.notes == ()
 
 
+def test_a_head_is_answered_without_a_body():
+    for own in (FIXED, {"function": lambda call, failure: {"price": None}}):
+        response = World(script(503), **ONCE, fallback=own).make("HEAD").response
+        assert (response.body, response.headers["content-type"]) == (b"", "application/json")
+
+
 def test_which_statuses_fail_is_a_setting():
     world = World(script(501), **ONCE, fallback={**FIXED, "statuses": [501]})
     assert world.make().status == 203
