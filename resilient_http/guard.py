@@ -9,8 +9,9 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Coroutine
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from resilient_http.call import Attempt, Call
@@ -30,6 +31,8 @@ R = TypeVar("R")
 
 RETURNED = 200  # what a result counts as, where a status is asked for
 UNLIMITED = 1_000_000  # permits
+_MAKERS: tuple[Any, ...] = (contextmanager, asynccontextmanager)
+CONTEXT_MANAGERS = frozenset(make(vars).__code__ for make in _MAKERS)  # the code of what they make of any generator
 
 
 class Host(Protocol):
@@ -73,13 +76,14 @@ class Guard:
         """The function, guarded.
 
         Raises:
-            TypeError: It is a generator: its work is done when nobody guards it any more.
+            TypeError: It is a generator, or a context manager made of one: its work is done when nobody guards it any
+                more.
         """
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            message = f"guard({self.name!r}) takes functions, sync or async; {_name_of(function)} is a generator"
-            raise TypeError(message)
         if inspect.isclass(function) or not callable(function):
             message = f"guard({self.name!r}) takes functions, sync or async, not {function!r}"
+            raise TypeError(message)
+        if _is_lazy(function):
+            message = f"guard({self.name!r}) takes functions, sync or async; {_name_of(function)} is a generator"
             raise TypeError(message)
         if is_async(function):
             return self._around_async(function)
@@ -243,6 +247,16 @@ def _scope_of(attempt: Attempt) -> Any:
 
 def _late(attempt: Attempt) -> Exception:
     return TimeoutError(f"{attempt.call.upstream}: no result within {attempt.expires - attempt.started:.3g} s")
+
+
+def _is_lazy(function: Any) -> bool:
+    """Whether its work is done only when it has returned, as far as that can be seen."""
+    while isinstance(function, partial):
+        function = function.func
+    called = (function, type(function).__call__)
+    return getattr(function, "__code__", None) in CONTEXT_MANAGERS or any(
+        inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in called
+    )
 
 
 def _name_of(function: Any) -> str:

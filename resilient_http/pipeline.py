@@ -35,7 +35,7 @@ from resilient_http.events import Hub
 from resilient_http.policies import AttemptPolicy, AttemptProceed, CallPolicy, CallProceed
 from resilient_http.policies.adaptive import AdaptivePolicy
 from resilient_http.policies.balance import BalancePolicy
-from resilient_http.policies.concurrency import ConcurrencyObserver, ConcurrencyPolicy
+from resilient_http.policies.concurrency import ADVICE, ConcurrencyObserver, ConcurrencyPolicy
 from resilient_http.policies.deadline import DeadlinePolicy
 from resilient_http.policies.fallback import FallbackPolicy, FixedAnswer, FunctionAnswer, Source
 from resilient_http.policies.headers import HeadersPolicy
@@ -57,6 +57,7 @@ from resilient_http.state.outcome import Fault
 from resilient_http.upstreams.upstream import Pipeline, Upstream
 
 GUARDED = frozenset({Fault.RAISED, Fault.TIMEOUT})  # what is repeated of a function that is idempotent
+GUARD_ADVICE = "raise its concurrency.limit, or call it less; one that is guarded and calls itself waits for itself"
 
 
 def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTracer, hub: Hub) -> Pipeline:
@@ -94,7 +95,7 @@ def compose_guard(upstream: Upstream, settings: GuardSettings, hub: Hub) -> Pipe
     """The way of a guarded function's call: the same rings, without what is HTTP's alone."""
     timeout, retry = settings.timeout, settings.retry
     attempt_ring: list[AttemptPolicy] = [
-        *_concurrency(upstream.settings, upstream, hub),
+        *_concurrency(upstream.settings, upstream, hub, GUARD_ADVICE),
         BalancePolicy(upstream.endpoints, hub),
         TimeoutPolicy(timeout.attempt, {}),
         TelemetryPolicy(Untraced(), hub),
@@ -159,10 +160,10 @@ def _rate_limit(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> lis
     return [RateLimitPolicy(bucket, own.wait, usual, tally, hub, observe=own.observe)]
 
 
-def _concurrency(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> list[AttemptPolicy]:
+def _concurrency(settings: UpstreamSettings, upstream: Upstream, hub: Hub, advice: str = ADVICE) -> list[AttemptPolicy]:
     usual, tally, priority = upstream.endpoints.usual, upstream.refusals, settings.priority
     ring: list[AttemptPolicy] = [
-        ConcurrencyPolicy(upstream.limit, settings.timeout.pool, usual, tally, priority),
+        ConcurrencyPolicy(upstream.limit, settings.timeout.pool, usual, tally, priority, advice),
     ]
     if upstream.observed_limit is not None:  # what is tried out comes before what rules
         ring.insert(0, ConcurrencyObserver(upstream.observed_limit, tally, priority, hub))

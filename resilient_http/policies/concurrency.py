@@ -13,6 +13,8 @@ from resilient_http.policies import AttemptProceed
 from resilient_http.state.concurrency import DEFAULT, SHEDDABLE, ConcurrencyLimit
 from resilient_http.state.tally import Tally
 
+ADVICE = "raise concurrency.limit and pool.max_connections, or call it less"
+
 
 class ConcurrencyPolicy:
     """Holds a permit for each attempt, to the end of its body. First attempts may queue for it; repeats never do.
@@ -23,6 +25,7 @@ class ConcurrencyPolicy:
         usual: Gives the seconds that an attempt usually takes: a wait that leaves less is in vain.
         tally: Counts the refusals.
         priority: Of all its calls, or None for what their inbound request says.
+        advice: What to do when there is never a permit.
     """
 
     def __init__(
@@ -32,7 +35,9 @@ class ConcurrencyPolicy:
         usual: Callable[[], float],
         tally: Tally,
         priority: str | None = None,
+        advice: str = ADVICE,
     ) -> None:
+        self._advice = advice
         self._limit = limit
         self._wait = math.inf if wait is None else wait
         self._usual = usual
@@ -71,8 +76,7 @@ class ConcurrencyPolicy:
             raise call.exceeded()
         full = admission == "queue full"
         why = f"its queue of {limit.queue} is full" if full else f"none came back in {wait:.3g} s"
-        advice = "raise concurrency.limit and pool.max_connections, or call it less"
-        raise self._saturated(attempt, "queue full" if full else "too late", f"{taken} and {why}; {advice}")
+        raise self._saturated(attempt, "queue full" if full else "too late", f"{taken} and {why}; {self._advice}")
 
     def _saturated(self, attempt: Attempt, kind: str, why: str) -> Saturated:
         self._tally.add(kind)

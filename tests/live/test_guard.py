@@ -6,8 +6,10 @@ import inspect
 import os
 import threading
 import time
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -328,6 +330,18 @@ def test_a_limit_refuses_what_is_too_much():
     thread.join()
 
 
+def test_one_that_calls_itself_is_told_why_it_waits_and_nothing_about_connections():
+    guard = Resilience(guards(concurrency={"limit": 1, "queue": 0})).guard("inventory-db")
+
+    @guard
+    def down(steps):
+        return steps and down(steps - 1)
+
+    with pytest.raises(Saturated, match="calls itself waits for itself") as caught:
+        down(1)
+    assert "pool" not in str(caught.value)
+
+
 def test_a_refusal_further_down_is_no_failure_of_what_is_guarded(fault_server):
     server = fault_server(answer(503))
     resilience = Resilience({"upstreams": {"payments": {"endpoints": [server.url], "retry": None}}})
@@ -378,7 +392,12 @@ def test_what_cannot_be_guarded_is_refused_where_it_is_written():
     async def async_generator():
         yield
 
-    for wrong in (generator, async_generator, Database, 7):
+    class Generates:
+        def __call__(self):
+            yield
+
+    lazy = (generator, async_generator, contextmanager(generator), asynccontextmanager(async_generator), Generates())
+    for wrong in (*lazy, *map(partial, lazy), Database, 7):
         with pytest.raises(TypeError, match="takes functions, sync or async"):
             resilience.guard("inventory-db")(wrong)
     for name in ("Inventory DB", "payments", "", 7):
