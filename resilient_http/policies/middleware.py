@@ -90,14 +90,14 @@ class _Step:
         """What the middleware gives, by the call's deadline where it can be cut."""
         call, port = self._call, self._call.port
         try:
-            if call.expires == math.inf or not port.is_async:
+            if call.expires == math.inf and port.is_async:
                 answer = await work
             else:
                 answer = await port.bounded(call.expires - port.now() + GRACE, work, call.exceeded)
         except BaseException:
             await self._free()
             raise
-        if answer is not self._given:
+        if answer is None or answer is not self._given:
             await self._free()
             if not hasattr(answer, "status_code"):
                 message = f"middleware gives a response, as proceed() did, not {type(answer).__name__}"

@@ -28,6 +28,9 @@ from resilient_http.state.race import FIRST, HEDGE
 
 T = TypeVar("T")
 
+LOOPLESS = frozenset({  # what anyio, sniffio, asyncio and trio raise where there is no event loop
+    "NoEventLoopError", "AsyncLibraryNotFoundError", "no running event loop", "must be called from async context",
+})  # fmt: skip
 LANES = 64  # threads for calls that may be hedged; when all are busy, calls run without a hedge
 
 
@@ -189,8 +192,17 @@ class SyncPort:
         beside(store).tell(tell)
 
     async def bounded(self, seconds: float, work: Coroutine[Any, Any, T], late: Callable[[], Exception]) -> T:
-        """Run it to its end: what blocks a thread cannot be cut."""
-        return await work
+        """Run it to its end: what blocks a thread cannot be cut.
+
+        Raises:
+            ForeignAwait: It looked for an event loop: it awaited something that is not its port.
+        """
+        try:
+            return await work
+        except RuntimeError as exc:
+            if type(exc).__name__ in LOOPLESS or str(exc) in LOOPLESS:
+                raise _foreign(f"something that needs an event loop ({exc})") from exc
+            raise
 
     async def discard(self, reply: Any) -> None:
         """Close a body that nobody will read."""
@@ -250,8 +262,12 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
         result: T = stop.value
         return result
     coroutine.close()
+    raise _foreign(repr(foreign))
+
+
+def _foreign(what: str) -> ForeignAwait:
     message = (
-        f"something awaited {foreign!r} in a sync client; a policy or middleware may await only proceed() and its "
+        f"something awaited {what} in a sync client; a policy or middleware may await only proceed() and its "
         "port, as in `await call.port.sleep(1)`"
     )
-    raise ForeignAwait(message)
+    return ForeignAwait(message)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import time
 
 import anyio
 import pytest
+import trio
 
 from resilient_http import DeadlineExceeded, ForeignAwait, Resilience, journal_of
 from tests.live.servers import answer, hang
@@ -69,9 +71,7 @@ def test_what_else_it_awaits_is_for_async_clients_and_ends_at_the_deadline(calle
 
     async def body(client):
         began = time.monotonic()
-        expected = ForeignAwait if caller.kind == "sync" else caller.errors.DeadlineExceeded
-        # anyio finds no loop where a sync client runs.
-        with pytest.raises((expected, anyio.NoEventLoopError) if caller.kind == "sync" else expected):
+        with pytest.raises(ForeignAwait if caller.kind == "sync" else caller.errors.DeadlineExceeded):
             await client.get("http://payments/")
         return time.monotonic() - began
 
@@ -96,6 +96,23 @@ def test_a_foreign_await_is_told_by_name_in_a_sync_client(fault_server):
     resilience = Resilience(upstream(server, middleware={"call": [middleware]}))
     with resilience.client() as client, pytest.raises(ForeignAwait, match="may await only proceed"):
         client.get("http://payments/")
+
+
+@pytest.mark.parametrize("ring", ["call", "attempt"])
+@pytest.mark.parametrize("library", [anyio, asyncio, trio])
+def test_what_looks_for_a_loop_in_a_sync_client_is_a_foreign_await(fault_server, ring, library):
+    async def slow(subject, proceed):
+        await library.sleep(0.01)
+
+    async def mistaken(subject, proceed):
+        raise RuntimeError("something else")
+
+    for middleware, error in ((slow, ForeignAwait), (mistaken, RuntimeError)):
+        resilience = Resilience(upstream(fault_server(), middleware={ring: [middleware]}))
+        with resilience.client() as client, pytest.raises(error) as caught:
+            client.get("http://payments/")
+        assert type(caught.value) is error or error is ForeignAwait
+        assert journal_of(caught.value) is not None
 
 
 @pytest.mark.parametrize("ring", ["call", "attempt"])

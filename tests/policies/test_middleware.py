@@ -126,6 +126,16 @@ def test_one_that_forgets_to_return_is_told_so(ring):
     assert "as proceed() did, not NoneType" in str(made.error)
 
 
+@pytest.mark.parametrize("ring", ["call", "attempt"])
+def test_one_that_does_nothing_at_all_is_told_so_too(ring):
+    async def idle(subject, proceed):
+        """Neither proceeds nor answers."""
+
+    made = World(script(200), middleware={ring: [idle]}, fallback={"response": {}}).make()
+    assert isinstance(made.error, TypeError)
+    assert "as proceed() did, not NoneType" in str(made.error)
+
+
 def test_it_may_proceed_again():
     async def stubborn(call, proceed):
         reply = await proceed(call)
