@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from resilient_http.events import Event
 from resilient_http.settings.circuit import SharedCircuitSettings, SlowCallSettings
 from resilient_http.settings.fallback import FallbackSettings, FixedResponseSettings, StaleSettings
 from resilient_http.settings.guards import GuardRetrySettings, GuardTimeoutSettings
@@ -87,6 +88,11 @@ def test_the_settings_table_is_what_the_models_say():
     }
 
     assert told == real
+
+
+def test_the_guide_names_every_event_and_no_other():
+    told = (ROOT / "docs/guide.md").read_text().split("has the records:")[1].split("What a rate limit")[0]
+    assert set(re.findall(r"`(\w+)`", told)) == {event.__name__ for event in Event.__subclasses__()}
 
 
 @pytest.mark.parametrize("page", PAGES)

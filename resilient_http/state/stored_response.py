@@ -15,7 +15,7 @@ Laws
        s-maxage (5.2.2.10). A request's own no-cache (5.2.1.4) and max-age (5.2.1.1) are kept to.
     6. Its age counts from its origin on, caches between included (4.2.3).
 
-Why it is not a library's: see docs/fallback.md.
+Why it is not a library's: see docs/architecture.md.
 """
 
 from __future__ import annotations
