@@ -347,6 +347,9 @@ def test_a_get_with_a_body_is_left_alone(headers):
         world = stale(GOOD, 503, **own)
         world.make(request=Asked())
         assert world.make(request=Asked(headers=headers)).status == 503
+        world = stale(GOOD, 503, **own)
+        world.make(request=Asked(headers=headers))
+        assert world.make(request=Asked()).status == 503
 
 
 def test_a_get_that_says_it_has_no_body_has_none():
