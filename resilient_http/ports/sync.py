@@ -201,7 +201,7 @@ class SyncPort:
             return await work
         except RuntimeError as exc:
             if type(exc).__name__ in LOOPLESS or str(exc) in LOOPLESS:
-                raise _foreign(f"something that needs an event loop ({exc})") from exc
+                raise _foreign(f"what needs an event loop ({exc})") from exc
             raise
 
     async def discard(self, reply: Any) -> None:
