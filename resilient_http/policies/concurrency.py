@@ -10,7 +10,7 @@ from resilient_http.call import Attempt
 from resilient_http.errors import Saturated
 from resilient_http.events import Hub, Observed
 from resilient_http.policies import AttemptProceed
-from resilient_http.state.concurrency import DEFAULT, SHEDDABLE, ConcurrencyLimit
+from resilient_http.state.concurrency import CRITICAL, DEFAULT, SHEDDABLE, ConcurrencyLimit
 from resilient_http.state.tally import Tally
 
 ADVICE = "raise concurrency.limit and pool.max_connections, or call it less"
@@ -49,7 +49,7 @@ class ConcurrencyPolicy:
         priority = self._priority or attempt.call.priority or DEFAULT
         if not self._limit.admit(priority):
             await self._queue(attempt, priority)
-        attempt.at_end(self._release)
+        attempt.at_end(self._release_critical if priority == CRITICAL else self._release)
         return await proceed(attempt)
 
     async def _queue(self, attempt: Attempt, priority: str) -> None:
@@ -86,6 +86,9 @@ class ConcurrencyPolicy:
     def _release(self, attempt: Attempt, now: float) -> None:
         self._limit.release()
 
+    def _release_critical(self, attempt: Attempt, now: float) -> None:
+        self._limit.release(CRITICAL)
+
 
 class ConcurrencyObserver:
     """Counts attempts as ConcurrencyPolicy does, lets them all pass, and tells what that would have done.
@@ -108,8 +111,8 @@ class ConcurrencyObserver:
         priority = self._priority or attempt.call.priority or DEFAULT
         if not self._limit.admit(priority):
             self._observe(attempt, priority)
-            self._limit.overrun()
-        attempt.at_end(self._release)
+            self._limit.overrun(priority)
+        attempt.at_end(self._release_critical if priority == CRITICAL else self._release)
         return await proceed(attempt)
 
     def _observe(self, attempt: Attempt, priority: str) -> None:
@@ -129,3 +132,6 @@ class ConcurrencyObserver:
 
     def _release(self, attempt: Attempt, now: float) -> None:
         self._limit.release()
+
+    def _release_critical(self, attempt: Attempt, now: float) -> None:
+        self._limit.release(CRITICAL)

@@ -116,7 +116,7 @@ class AsyncPort:
         except BaseException:
             # Cancelled while waiting: leave no permit behind.
             if not limit.abandon(ticket):
-                limit.release()
+                limit.release(priority)
             raise
         return "too late" if limit.abandon(ticket) else "granted"
 

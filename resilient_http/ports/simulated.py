@@ -154,7 +154,7 @@ class SimulatedPort:
             except BaseException:
                 # Cancelled while waiting: leave no permit behind.
                 if not limit.abandon(ticket):
-                    limit.release()
+                    limit.release(priority)
                 raise
         return "granted" if ticket.granted or not limit.abandon(ticket) else "too late"
 

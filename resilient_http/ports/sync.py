@@ -107,7 +107,7 @@ class SyncPort:
         except BaseException:
             # KeyboardInterrupt: leave no permit behind.
             if not limit.abandon(ticket):
-                limit.release()
+                limit.release(priority)
             raise
         if not limit.abandon(ticket):
             return "granted"

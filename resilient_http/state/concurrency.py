@@ -3,8 +3,9 @@
 Laws
     1. At most `limit` permits are out. Of a class, a permit that comes back goes to whoever has waited longest.
     2. Nobody overtakes the queue of his own class, and no queue ever holds more than `queue` callers.
-    3. Critical callers go before default ones, but after `TURNS` of them in a row a default one has its turn. The last
-       `reserve` permits are theirs alone.
+    3. Critical callers go before default ones. The last `reserve` permits are theirs alone, but after `TURNS` of them
+       in a row that passed a waiting default one, that has the next permit, whichever it is: or none would ever be his
+       while critical callers keep the others busy. More than all but `reserve` are never with others at once.
     4. Sheddable callers get a permit while there is no pressure (nobody waits, and fewer than `shed_at` of the limit
        are out), and never wait.
     5. The limit may change. Permits that are out above a lower one are not taken away; they are not given out again.
@@ -28,10 +29,11 @@ TURNS = 4  # critical callers in a row, while default ones wait
 class Ticket:
     """A place in the queue, or a permit when `granted`."""
 
-    __slots__ = ("granted", "wake")
+    __slots__ = ("granted", "priority", "wake")
 
-    def __init__(self, wake: Callable[[], object], *, granted: bool) -> None:
+    def __init__(self, wake: Callable[[], object], priority: str, *, granted: bool) -> None:
         self.wake = wake
+        self.priority = priority
         self.granted = granted
 
 
@@ -46,8 +48,8 @@ class ConcurrencyLimit:
     """
 
     __slots__ = (
-        "_ceilings", "_critical", "_default", "_lock", "_reserve", "_shed_at", "_turns", "_waits", "in_flight", "limit",
-        "queue",
+        "_ceilings", "_critical", "_default", "_lock", "_others", "_reserve", "_shed_at", "_turns", "_waits",
+        "in_flight", "limit", "queue",
     )  # fmt: skip
 
     def __init__(self, limit: int, queue: int, *, shed_at: float = 0.75, reserve: float = 0.0) -> None:
@@ -57,8 +59,9 @@ class ConcurrencyLimit:
         self._reserve = reserve
         self._critical: deque[Ticket] = deque()
         self._default: deque[Ticket] = deque()
+        self._others = 0  # permits that are not with critical callers
         self._waits = 0
-        self._turns = 0
+        self._turns = 0  # critical callers in a row that passed a default one
         self._lock = threading.Lock()
         self._set(limit)
 
@@ -72,24 +75,24 @@ class ConcurrencyLimit:
         with self._lock:
             if self.in_flight >= self._ceilings[priority] or (self._waits and not self._may_pass(priority)):
                 return False
-            self.in_flight += 1
+            self._take(priority)
             return True
 
-    def overrun(self) -> None:
+    def overrun(self, priority: str = DEFAULT) -> None:
         """Take a permit although there is none, as one who only observes does. Give it back with release()."""
         with self._lock:
-            self.in_flight += 1
+            self._take(priority)
 
     def join_queue(self, wake: Callable[[], object], priority: str = DEFAULT) -> Ticket | None:
         """Wait for a permit: a ticket (it may be granted already), or None when the queue is full."""
         with self._lock:
             if self.in_flight < self._ceilings[priority] and (not self._waits or self._may_pass(priority)):
-                self.in_flight += 1
-                return Ticket(wake, granted=True)
+                self._take(priority)
+                return Ticket(wake, priority, granted=True)
             queue = self._critical if priority == CRITICAL else self._default
             if priority == SHEDDABLE or len(queue) >= self.queue:
                 return None
-            ticket = Ticket(wake, granted=False)
+            ticket = Ticket(wake, priority, granted=False)
             queue.append(ticket)
             self._waits += 1
             return ticket
@@ -105,10 +108,10 @@ class ConcurrencyLimit:
                     self._waits -= 1
             return True
 
-    def release(self) -> None:
-        """Give a permit back."""
+    def release(self, priority: str = DEFAULT) -> None:
+        """Give a permit back, with the priority that it was taken with."""
         with self._lock:
-            self.in_flight -= 1
+            self._put_back(priority)
             if not self._waits:
                 return
             granted = self._grant()
@@ -130,6 +133,18 @@ class ConcurrencyLimit:
             CRITICAL: limit,
         }
 
+    def _take(self, priority: str) -> None:
+        self.in_flight += 1
+        if priority != CRITICAL:
+            self._others += 1
+        else:
+            self._turns = self._turns + 1 if self._default else 0
+
+    def _put_back(self, priority: str) -> None:
+        self.in_flight -= 1
+        if priority != CRITICAL:
+            self._others -= 1
+
     def _may_pass(self, priority: str) -> bool:
         """Whether somebody of this class overtakes nobody of his own who waits."""
         return priority == CRITICAL and not self._critical
@@ -140,7 +155,7 @@ class ConcurrencyLimit:
             ticket = self._next()
             if ticket is None:
                 break
-            self.in_flight += 1
+            self._take(ticket.priority)
             self._waits -= 1
             ticket.granted = True
             granted.append(ticket)
@@ -148,12 +163,13 @@ class ConcurrencyLimit:
 
     def _next(self) -> Ticket | None:
         """Who is to have the next permit, if there is one for him."""
-        default_may = bool(self._default) and self.in_flight < self._ceilings[DEFAULT]
-        if self._critical and not (default_may and self._turns >= TURNS):
-            if self.in_flight >= self.limit:
-                return None
-            self._turns += 1
-            return self._critical.popleft()
+        due = self._turns >= TURNS
+        fits = self._others < self._ceilings[DEFAULT] and self.in_flight < (
+            self.limit if due else self._ceilings[DEFAULT]
+        )
+        default_may = bool(self._default) and fits
+        if self._critical and not (default_may and due):
+            return self._critical.popleft() if self.in_flight < self.limit else None
         if not default_may:
             return None
         self._turns = 0
@@ -166,5 +182,5 @@ class ConcurrencyLimit:
                 continue
             with self._lock:
                 ticket.granted = False  # so that it gives nothing back when it leaves the queue after all
-                self.in_flight -= 1
+                self._put_back(ticket.priority)
                 granted += self._grant()

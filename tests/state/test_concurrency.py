@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import random
+from collections import Counter
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilient_http.state.concurrency import ConcurrencyLimit
@@ -217,11 +220,47 @@ def test_the_reserve_is_for_critical_callers():
     assert [limit.admit() for _ in range(3)] == [True, True, False]
     waiting = limit.join_queue(nobody)
     assert [limit.admit("critical") for _ in range(3)] == [True, True, False]
-    limit.release()
+    limit.release("critical")
     assert not waiting.granted  # it was one of the reserve
-    limit.release()
+    limit.release("critical")
     limit.release()
     assert waiting.granted
+
+
+@pytest.mark.parametrize("reserve", [0.0, 0.1, 0.5])
+@given(seed=st.integers(0, 1000), slow=st.sampled_from([1, 20]))
+@settings(max_examples=20, deadline=None)
+def test_a_fifth_of_the_grants_is_for_others_while_critical_callers_queue_whatever_the_reserve(reserve, seed, slow):
+    """Permits come back at random; those of others `slow` times more seldom."""
+    limit, rng = ConcurrencyLimit(10, 100, reserve=reserve), random.Random(seed)
+    held, granted = [], Counter()
+    waiting = [(limit.join_queue(nobody, priority), priority) for priority in ["critical", "default"] * 30]
+    for _ in range(1000):
+        while ready := next((one for one in waiting if one[0].granted), None):
+            waiting.remove(ready)
+            held.append(ready[1])
+            granted[ready[1]] += 1
+        assert len(held) == limit.in_flight == 10  # none lies idle
+        assert held.count("default") <= 10 - int(10 * reserve)
+        back = rng.choices(range(10), [1 if each == "critical" else 1 / slow for each in held])[0]
+        priority = held.pop(back)
+        limit.release(priority)
+        waiting.append((limit.join_queue(nobody, priority), priority))
+    share = granted["default"] / granted.total()
+    assert share == pytest.approx(0.2, abs=0.02) if slow == 1 else 0 < share <= 0.22
+
+
+def test_critical_callers_that_never_queue_do_not_keep_the_others_waiting_for_ever():
+    limit = ConcurrencyLimit(4, 9, reserve=0.5)
+    for _ in range(3):
+        limit.admit("critical")
+    waiting = limit.join_queue(nobody)
+    for _ in range(4):
+        assert not waiting.granted
+        assert limit.admit("critical")
+        limit.release("critical")
+    assert waiting.granted
+    assert limit.in_flight == 4
 
 
 def test_a_critical_caller_finds_a_place_in_a_queue_that_is_full_of_others():
@@ -283,25 +322,24 @@ def test_an_overrun_is_given_back_like_a_permit():
 )
 def test_whatever_happens_nobody_waits_for_a_permit_that_is_free(steps):
     limiter = ConcurrencyLimit(3, 3, reserve=0.34)
-    held, waiting = 0, []
+    held, waiting = [], []
     for step, priority, number in steps:
         if step == "admit":
-            held += limiter.admit(priority)
+            held += [priority] * limiter.admit(priority)
         elif step == "join":
             ticket = limiter.join_queue(nobody, priority)
             if ticket is not None:
                 waiting.append((ticket, priority))
         elif step == "release" and held:
-            limiter.release()
-            held -= 1
+            limiter.release(held.pop(number % len(held)))
         elif step == "abandon" and waiting:
             assert limiter.abandon(waiting.pop(number % len(waiting))[0])
         elif step == "resize":
             limiter.resize(number)
-        held += sum(ticket.granted for ticket, _ in waiting)
+        held += [priority for ticket, priority in waiting if ticket.granted]
         waiting = [(ticket, priority) for ticket, priority in waiting if not ticket.granted]
-        assert (limiter.in_flight, limiter.waiting) == (held, len(waiting))
+        assert (limiter.in_flight, limiter.waiting) == (len(held), len(waiting))
         if any(priority == "critical" for _, priority in waiting):
-            assert held >= limiter.limit
+            assert len(held) >= limiter.limit
         elif waiting:
-            assert held >= limiter.limit - int(limiter.limit * 0.34)
+            assert len(held) >= limiter.limit - int(limiter.limit * 0.34)

@@ -379,7 +379,7 @@ def test_permits_of_all_priorities_under_a_limit_that_changes_are_neither_lost_n
                     assert ticket.granted
             with together:
                 pass
-            limit.release()
+            limit.release(priority)
 
     in_threads(work)
     assert (limit.in_flight, limit.waiting) == (0, 0)
