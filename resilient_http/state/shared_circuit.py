@@ -23,6 +23,7 @@ Laws
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -106,9 +107,10 @@ def read_baton(text: str | None) -> Baton | None:
     """The baton that was written as `text`; None for anything else."""
     try:
         step, holder, number, rest = (text or "").split(" ")
-        return Baton(Step(step), holder, int(number), float(rest))
+        baton = Baton(Step(step), holder, int(number), float(rest))
     except ValueError:
         return None
+    return baton if 0 <= baton.rest < math.inf else None
 
 
 @dataclass(frozen=True, slots=True)

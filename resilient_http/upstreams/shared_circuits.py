@@ -6,6 +6,9 @@
 
 Every key expires, by Redis's own clock: no process's clock is compared with another's. A round is one write and one
 read, and one more write when a baton moves.
+
+What stands in a key of ours and is not ours (it cannot be read, is of another type, or a baton that never expires) is
+deleted, if it is still there; a circuit whose baton it was goes on by itself meanwhile.
 """
 
 from __future__ import annotations
@@ -35,6 +38,17 @@ if ARGV[2] == '' then redis.call('del', KEYS[1]) else redis.call('set', KEYS[1],
 return 1
 """
 
+# It is deleted only as it was seen: meanwhile the key may have been given what belongs there.
+DROP_STRAY = """
+local kind = redis.call('type', KEYS[1]).ok
+if kind == ARGV[1] then
+    if kind ~= 'string' or redis.call('get', KEYS[1]) ~= ARGV[2] then return 0 end
+    if ARGV[3] == 'endless' and redis.call('pttl', KEYS[1]) ~= -1 then return 0 end
+end
+return redis.call('del', KEYS[1])
+"""
+ENDLESS = -1  # as PTTL says it
+
 
 class SharedCircuits:
     """The circuits of one process that it shares. A Sharer.
@@ -59,14 +73,20 @@ class SharedCircuits:
         if not shared:
             return
         said, batons = self._say_and_hear(redis, shared, asked)
-        for name, circuit in shared.items():
+        strays = {name: found for name, found in batons.items() if _is_stray(*found)}
+        for name in strays:
+            shared[name].alone()
+        if strays:
+            self._drop(redis, strays)
+        sound = {name: circuit for name, circuit in shared.items() if name not in strays}
+        for name, circuit in sound.items():
             opinions = [opinion for each in said if (opinion := each.get(name)) is not None]
             text, left = batons.get(name, (None, 0))
             circuit.hear(opinions, read_baton(text), max(0, left) / 1000, asked)
-        moves = {name: move for name, circuit in shared.items() if (move := circuit.next_move(time.monotonic()))}
+        moves = {name: move for name, circuit in sound.items() if (move := circuit.next_move(time.monotonic()))}
         if moves:
             self._move(redis, shared, moves)
-        for circuit in shared.values():
+        for circuit in sound.values():
             circuit.guide(asked)
 
     def alone(self) -> None:
@@ -113,7 +133,7 @@ class SharedCircuits:
 
     def _say_and_hear(
         self, redis: Any, shared: Mapping[str, SharedCircuit], now: float
-    ) -> tuple[list[dict[str, Opinion]], dict[str, tuple[str | None, int]]]:
+    ) -> tuple[list[dict[str, Opinion]], dict[str, tuple[Any, int]]]:
         """What each other process says, and the batons with the milliseconds that are left of them."""
         says = {name: str(opinion) for name, circuit in shared.items() if (opinion := circuit.opinion(now))}
         concerned = [name for name, circuit in shared.items() if circuit.concerned]
@@ -126,7 +146,12 @@ class SharedCircuits:
         for name in concerned:
             pipe.get(self._baton(name))
             pipe.pttl(self._baton(name))
-        _, _, _, members, *found = pipe.execute()
+        results = pipe.execute(raise_on_error=False)
+        members, found = results[3], results[4:]
+        for result in results[:4]:
+            if isinstance(result, Exception):
+                redis.eval(DROP_STRAY, 1, processes, "set", "", "")
+                raise result
         batons = dict(zip(concerned, zip(found[::2], found[1::2], strict=True), strict=True))
         others = sorted(set(members) - {self._sharing.process})
         if not others:
@@ -136,6 +161,13 @@ class SharedCircuits:
         if gone:
             redis.srem(processes, *gone)
         return [read_says(text) for text in texts if text is not None], batons
+
+    def _drop(self, redis: Any, strays: Mapping[str, tuple[Any, int]]) -> None:
+        pipe = redis.pipeline(transaction=False)
+        for name, (text, _) in strays.items():
+            seen = text if isinstance(text, str) else ""
+            pipe.eval(DROP_STRAY, 1, self._baton(name), "string", seen, "" if read_baton(seen) is None else "endless")
+        pipe.execute(raise_on_error=False)
 
     def _move(self, redis: Any, shared: Mapping[str, SharedCircuit], moves: Mapping[str, Move]) -> None:
         asked = time.monotonic()
@@ -157,11 +189,16 @@ def read_says(text: str) -> dict[str, Opinion]:
     """What another process says of each circuit; what cannot be read is left out."""
     try:
         says = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(says, dict):
         return {}
     return {name: opinion for name, said in says.items() if (opinion := read_opinion(said)) is not None}
+
+
+def _is_stray(text: Any, left: int) -> bool:
+    """Whether this is no baton of ours; what could not be got is an exception here."""
+    return text is not None and (not isinstance(text, str) or read_baton(text) is None or left == ENDLESS)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -189,6 +189,7 @@ def connect(settings: SharedSettings) -> Any:
         socket_connect_timeout=settings.timeout,
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
+        encoding_errors="surrogateescape",  # bytes that are no text are none of ours, and are told back as they are
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -11,7 +12,7 @@ import time
 import httpx
 import pytest
 
-from resilient_http import Resilience
+from resilient_http import CircuitOpen, Resilience
 from tests.live.servers import answer
 from tests.live.sharing_process import KINDS, processes, within
 
@@ -356,4 +357,49 @@ def test_a_forked_child_shares_as_a_process_of_its_own(node, redis):
         with redis.client() as looking:
             within(4.0, lambda: looking.scard("resilient-http:circuits:processes") == 2)
         assert os.waitpid(child, 0)[1] == 0
+        assert resilience.status()["shared"]["connected"]
+
+
+STRAYS = {
+    "no text": lambda client, key: client.set(key, b"\xff\xfe"),
+    "no baton": lambda client, key: client.set(key, "garbage"),
+    "no expiry": lambda client, key: client.set(key, "probes somebody 1 0.000"),
+    "no number": lambda client, key: client.set(key, "failed somebody 1 nan", px=60_000),
+    "no string": lambda client, key: client.hset(key, "a", "b"),
+}
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_a_stray_value_where_the_baton_is_keeps_no_circuit_open(stray, node, redis):
+    settings = sharing(node, redis.url, circuit={"open_for": 0.3, "successes": 1})
+    with Resilience(settings) as resilience, resilience.client() as client, redis.client() as looking:
+        client.get("http://payments/good")
+        within(3.0, lambda: resilience.status()["shared"]["connected"])
+        baton = f"resilient-http:circuits:baton:payments {node.server.url}"
+        STRAYS[stray](looking, baton)
+        for _ in range(5):
+            client.get("http://payments/bad")
+        (circuit,) = resilience.circuits("payments").values()
+        assert circuit.current_state == "open"
+        node.well = True
+
+        def closed():
+            with contextlib.suppress(CircuitOpen):
+                client.get("http://payments/probe")
+            return circuit.current_state == "closed"
+
+        within(3.0, closed)
+        assert resilience.status()["shared"]["connected"]
+        within(3.0, lambda: looking.pttl(baton) != -1)
+
+
+def test_strays_in_the_other_keys_cut_nobody_off(node, redis):
+    with Resilience(sharing(node, redis.url)) as resilience, resilience.client() as client, redis.client() as looking:
+        looking.set("resilient-http:circuits:processes", "garbage")
+        client.get("http://payments/good")
+        within(3.0, lambda: resilience.status()["shared"]["connected"])
+        for number, text in enumerate([b"\xff\xfe", b"[" * 50_000, b'{"a": 1e999}', b"7"]):
+            looking.set(f"resilient-http:circuits:says:{number}", text)
+            looking.sadd("resilient-http:circuits:processes", number)
+        time.sleep(1.5)
         assert resilience.status()["shared"]["connected"]

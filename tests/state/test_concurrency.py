@@ -229,7 +229,7 @@ def test_the_reserve_is_for_critical_callers():
 
 @pytest.mark.parametrize("reserve", [0.0, 0.1, 0.5])
 @given(seed=st.integers(0, 1000), slow=st.sampled_from([1, 20]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_a_fifth_of_the_grants_is_for_others_while_critical_callers_queue_whatever_the_reserve(reserve, seed, slow):
     """Permits come back at random; those of others `slow` times more seldom."""
     limit, rng = ConcurrencyLimit(10, 100, reserve=reserve), random.Random(seed)
