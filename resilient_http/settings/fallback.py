@@ -9,7 +9,15 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from resilient_http.settings.validation import Model, not_bool
-from resilient_http.settings.values import Count, Function, HeaderName, HeaderValue, Imported, Seconds
+from resilient_http.settings.values import (
+    Count,
+    FallbackFunction,
+    HeaderName,
+    HeaderValue,
+    Imported,
+    KeyFunction,
+    Seconds,
+)
 
 KINDS = ("response", "function", "stale")
 STORE = ("get", "set", "delete")
@@ -66,7 +74,7 @@ class StaleSettings(Model):
 
     max_age: Seconds = 300.0
     store: Imported = "memory"
-    key: Function | None = None
+    key: KeyFunction | None = None
     max_entries: Count = 1000
     max_bytes: Count = 16_777_216
     wait: Seconds = 0.1
@@ -93,7 +101,7 @@ class FallbackSettings(Model):
     """
 
     response: FixedResponseSettings | None = None
-    function: Function | None = None
+    function: FallbackFunction | None = None
     stale: StaleSettings | None = None
     statuses: tuple[Annotated[int, BeforeValidator(not_bool), Field(ge=500, le=599)], ...] = (500, 502, 503, 504)
     observe: bool = False

@@ -10,7 +10,7 @@ from resilient_http.settings.circuit import CircuitSettings
 from resilient_http.settings.limits import ConcurrencySettings
 from resilient_http.settings.retry import BackoffSettings, BudgetSettings
 from resilient_http.settings.validation import Model
-from resilient_http.settings.values import Count, Function, Seconds
+from resilient_http.settings.values import Classify, Count, Seconds
 
 
 class GuardTimeoutSettings(Model):
@@ -48,7 +48,7 @@ class GuardRetrySettings(Model):
     """
 
     max_attempts: Count = 3
-    classify: Function | None = None
+    classify: Classify | None = None
     backoff: BackoffSettings = BackoffSettings()
     max_wait: Seconds = 5.0
     budget: BudgetSettings | None = BudgetSettings()

@@ -26,7 +26,7 @@ from resilient_http.settings.retry import HedgeSettings, RetrySettings
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.spelling import lower_keys, respell
 from resilient_http.settings.validation import Model, check_name, mistake_at, not_bool, settings_error, split_url
-from resilient_http.settings.values import HeaderName, Seconds
+from resilient_http.settings.values import HeaderName, OwnHeaderName, Seconds
 
 PROXIES = ("http", "https", "socks5", "socks5h")
 
@@ -113,13 +113,13 @@ class UpstreamSettings(Model):
     rate_limit: RateLimitSettings | None = None
     pauses: PauseSettings | None = PauseSettings()
     priority: Priority | None = None
-    priority_header: HeaderName | None = None
+    priority_header: OwnHeaderName | None = None
     fallback: FallbackSettings | None = None
     middleware: MiddlewareSettings = MiddlewareSettings()
     balance: Literal["p2c"] = "p2c"
     propagate: Literal["none", "tracecontext", "all"] = "tracecontext"
     deadline_header: DeadlineHeader | None = None
-    attempt_header: HeaderName | None = None
+    attempt_header: OwnHeaderName | None = None
     idempotency_key: Literal["auto"] | None = None
     trust_dependency_marker: bool = False
     tls: TlsSettings = TlsSettings()
@@ -156,6 +156,15 @@ class UpstreamSettings(Model):
     def _hedges_are_attempts(self) -> Self:
         if self.hedge is not None and (self.retry is None or self.retry.max_attempts == 1):
             raise mistake_at("hedge", message="a hedge is an attempt, and retry allows only one")
+        return self
+
+    @model_validator(mode="after")
+    def _hedges_are_in_time(self) -> Self:
+        delay = None if self.hedge is None else self.hedge.seconds
+        for key, most in (("total", self.timeout.total), ("attempt", self.timeout.attempt)):
+            if delay is not None and most is not None and delay >= most:
+                message = f"none would ever be sent: {delay:g} s is not below timeout.{key} ({most:g} s)"
+                raise mistake_at("hedge", "delay", message=message)
         return self
 
     @field_validator("endpoints", mode="before")
@@ -293,16 +302,21 @@ class Settings(Model):
 
     @model_validator(mode="after")
     def _shared_somewhere(self) -> Self:
-        places: list[tuple[tuple[str, ...], UpstreamSettings]] = [(("defaults",), self.defaults)]
-        places += [(("upstreams", name), upstream) for name, upstream in self.upstreams.items()]
-        for path, upstream in places:
-            message = 'needs a Redis at the root: "shared": {"redis": "redis://..."}'
-            if self.shared is None and upstream.circuit is not None and upstream.circuit.shared is not None:
+        message = 'needs a Redis at the root: "shared": {"redis": "redis://..."}'
+        upstreams: list[tuple[tuple[str, ...], UpstreamSettings]] = [(("defaults",), self.defaults)]
+        upstreams += [(("upstreams", name), upstream) for name, upstream in self.upstreams.items()]
+        guards = [(("guards", name), guard) for name, guard in self.guards.items()]
+        circuits = [(path, settings.circuit) for path, settings in upstreams]
+        circuits += [(path, settings.circuit) for path, settings in guards]
+        for path, circuit in circuits:
+            if self.shared is None and circuit is not None and circuit.shared is not None:
                 raise mistake_at(*path, "circuit", "shared", message=message)
-            if self.shared is None and upstream.rate_limit is not None and upstream.rate_limit.shared:
+        for path, upstream in upstreams:
+            if upstream.rate_limit is None or not upstream.rate_limit.shared:
+                continue
+            if self.shared is None:
                 raise mistake_at(*path, "rate_limit", "shared", message=message)
-            if self.shared is not None and upstream.rate_limit is not None and upstream.rate_limit.shared:
-                _leased_in_time(path, upstream.rate_limit, self.shared)
+            _leased_in_time(path, upstream.rate_limit, self.shared)
         return self
 
     @field_validator("defaults")

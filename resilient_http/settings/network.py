@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 
 from resilient_http.settings.validation import Model, mistake_at
-from resilient_http.settings.values import Count, HeaderName, Seconds, Size
+from resilient_http.settings.values import Count, OwnHeaderName, Seconds, Size
 
 
 class DeadlineHeader(Model):
@@ -20,7 +20,7 @@ class DeadlineHeader(Model):
         unit: "ms", "s", or "grpc" (digits and one of H M S m u n). grpc-timeout and names that end in -ms need none.
     """
 
-    name: HeaderName
+    name: OwnHeaderName
     unit: Literal["ms", "s", "grpc"]
 
     def __str__(self) -> str:

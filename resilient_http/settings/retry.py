@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from resilient_http.semantics import IDEMPOTENT_METHODS, RETRYABLE_STATUSES
 from resilient_http.settings.validation import Model
-from resilient_http.settings.values import Count, Function, HeaderName, Rate, Ratio, Seconds
+from resilient_http.settings.values import WEEK, Classify, Count, HeaderName, Rate, Ratio, Seconds
+
+QUANTILE = re.compile(r"p[1-9]\d?(\.\d{1,3})?", re.ASCII)
 
 
 class BackoffSettings(Model):
@@ -73,6 +76,17 @@ class BudgetSettings(Model):
     floor: Rate = 0.3
 
 
+def _is_delay(value: Any) -> Any:
+    if isinstance(value, str):
+        fits = QUANTILE.fullmatch(value) is not None
+    else:
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= WEEK
+    if not fits:
+        message = 'seconds, or a quantile like "p95", are needed'
+        raise ValueError(message)
+    return value
+
+
 class HedgeSettings(Model):
     """A second attempt beside a first one that takes unusually long; only of what may be sent twice.
 
@@ -82,7 +96,7 @@ class HedgeSettings(Model):
         observe: Send none, and tell what would have been sent.
     """
 
-    delay: Seconds | Annotated[str, Field(pattern=r"^p[1-9]\d?(\.\d{1,3})?$")] = "p95"
+    delay: Annotated[float | str, BeforeValidator(_is_delay)] = "p95"
     observe: bool = False
 
     @property
@@ -121,7 +135,7 @@ class RetrySettings(Model):
     faults: tuple[Literal["unreachable", "timeout", "broken", "local"], ...] = (
         "unreachable", "timeout", "broken", "local",
     )  # fmt: skip
-    classify: Function | None = None
+    classify: Classify | None = None
     methods: tuple[str, ...] = tuple(sorted(IDEMPOTENT_METHODS))
     backoff: BackoffSettings = BackoffSettings()
     max_wait: Seconds = 5.0

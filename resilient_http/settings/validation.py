@@ -18,6 +18,8 @@ LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
 HOST = re.compile(rf"{LABEL}(\.{LABEL})*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
+ALWAYS_ON = ("backoff", "defaults", "inbound", "middleware", "pool", "timeout", "tls")
+
 
 class Model(BaseModel):
     """Frozen; refuses unknown keys and names the nearest known one."""
@@ -90,6 +92,8 @@ def _mistake(details: Any, below: tuple[str, ...]) -> tuple[SettingsMistake, obj
     value, message, known = details.get("input"), details["msg"].removeprefix("Value error, "), ()
     if details["type"] == "tuple_type":
         message = "a list is needed"
+    if details["type"] == "model_type":
+        message = "null switches it off" if value is False and path[-1] not in ALWAYS_ON else "a mapping is needed"
     if details["type"] == "at":
         deeper, known = details["ctx"]["path"], details["ctx"]["known"]
         path += deeper

@@ -12,12 +12,19 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from resilient_http.settings.validation import not_bool
 
-Seconds = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=604_800, allow_inf_nan=False)]  # up to a week
+WEEK = 604_800  # seconds: the longest of them
+Seconds = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=WEEK, allow_inf_nan=False)]
 Ratio = Annotated[float, BeforeValidator(not_bool), Field(ge=0, le=1, allow_inf_nan=False)]
 PositiveRatio = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=1, allow_inf_nan=False)]
 Rate = Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, BeforeValidator(not_bool), Field(ge=1)]
 Size = Annotated[int, BeforeValidator(not_bool), Field(ge=0)]
+FRAMING = frozenset({
+    "connection", "content-length", "expect", "host", "http2-settings", "keep-alive", "max-forwards",
+    "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+})  # fmt: skip
+"""Fields that frame or route a message. Source: RFC 9110, sections 6.4, 6.5, 7.2, 7.6 and 10.1; RFC 9112, section 6."""
+
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -26,6 +33,13 @@ def _is_header_name(name: str) -> str:
         message = "the name of a header is needed, like x-request-timeout"
         raise ValueError(message)
     return name.lower()
+
+
+def _is_our_own(name: str) -> str:
+    if name in FRAMING:
+        message = f"{name} frames or routes a message; a header of its own is needed, like x-attempt"
+        raise ValueError(message)
+    return name
 
 
 def _is_header_value(value: str) -> str:
@@ -37,6 +51,8 @@ def _is_header_value(value: str) -> str:
 
 HeaderValue = Annotated[str, AfterValidator(_is_header_value)]  # RFC 9110, section 5.5
 HeaderName = Annotated[str, AfterValidator(_is_header_name)]  # RFC 9110, section 5.6.2
+OwnHeaderName = Annotated[HeaderName, AfterValidator(_is_our_own)]
+"""The name of a header that we may give a value of our own."""
 
 
 def _imported(value: Any) -> Any:
@@ -64,14 +80,15 @@ Imported = Annotated[Any, BeforeValidator(lambda value: value if value == "memor
 """An object, or its dotted path; "memory" stands for itself."""
 
 
-def _takes_two(function: Any) -> None:
+def _takes(function: Any, *arguments: str) -> bool:
+    """Whether it can be called with so many; True where it has no signature to see, as some builtins."""
     try:
-        inspect.signature(function).bind(None, None)
+        inspect.signature(function).bind(*arguments)
     except TypeError:
-        message = "middleware takes two arguments, (call, proceed) or (attempt, proceed)"
-        raise ValueError(message) from None
+        return False
     except ValueError:
-        return  # it has no signature to see
+        return True
+    return True
 
 
 def is_async(function: Any) -> bool:
@@ -86,7 +103,9 @@ def _is_middleware(function: Any) -> Any:
         kind = f"the class {function.__name__}: give an instance" if inspect.isclass(function) else _kind(function)
         message = f"an async function of (call, proceed) or (attempt, proceed) is needed, not {kind}"
         raise ValueError(message)
-    _takes_two(function)
+    if not _takes(function, "call", "proceed"):
+        message = "middleware takes two arguments, (call, proceed) or (attempt, proceed)"
+        raise ValueError(message)
     return function
 
 
@@ -104,9 +123,27 @@ def _is_plain(function: Any) -> Any:
     return function
 
 
+def _is_plain_of(*arguments: str) -> Callable[[Any], Any]:
+    def check(function: Any) -> Any:
+        if not _takes(_is_plain(function), *arguments):
+            message = f"a function of ({', '.join(arguments)}) is needed, and it cannot be called so"
+            raise ValueError(message)
+        return function
+
+    return check
+
+
 # The last of them runs first.
-Function = Annotated[Callable[..., Any], BeforeValidator(_is_plain), BeforeValidator(_imported)]
-"""A plain function, or its dotted path."""
+Classify = Annotated[Callable[..., Any], BeforeValidator(_is_plain_of("outcome")), BeforeValidator(_imported)]
+"""A plain function of a response or an exception, or its dotted path."""
+
+KeyFunction = Annotated[Callable[..., Any], BeforeValidator(_is_plain_of("request")), BeforeValidator(_imported)]
+"""A plain function of a request, or its dotted path."""
+
+FallbackFunction = Annotated[
+    Callable[..., Any], BeforeValidator(_is_plain_of("call", "failure")), BeforeValidator(_imported)
+]
+"""A plain function of a call and its failure, or its dotted path."""
 
 Middleware = Annotated[Callable[..., Any], BeforeValidator(_is_middleware), BeforeValidator(_imported)]
 """An async function, or an object with an async `__call__`, or its dotted path."""

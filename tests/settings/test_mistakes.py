@@ -188,6 +188,69 @@ def test_what_tells_attempts_apart_is_checked_too(key, value):
     assert refused_in_payments(**{key: value}).path == f"upstreams.payments.{key}"
 
 
+@pytest.mark.parametrize("key", ["attempt_header", "priority_header", "deadline_header"])
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "host", "Connection", "te", "upgrade"])
+def test_a_header_that_frames_or_routes_a_message_is_not_ours_to_set(key, name):
+    value = {"name": name, "unit": "s"} if key == "deadline_header" else name
+    error = refused_in_payments(**{key: value})
+    assert error.path == f"upstreams.payments.{key}" + ".name" * (key == "deadline_header")
+    assert f"{name.lower()} frames or routes a message" in str(error)
+
+
+@pytest.mark.parametrize("value", ["p95x", "p0", "95", True, 0, -1, math.nan, math.inf, [1], None])
+def test_the_delay_of_a_hedge_is_seconds_or_a_quantile(value):
+    error = refused_in_payments(hedge={"delay": value})
+    assert error.path == "upstreams.payments.hedge.delay"
+    assert str(error).startswith('upstreams.payments.hedge.delay: seconds, or a quantile like "p95", are needed')
+    assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "says"),
+    [
+        ({"total": 1.0}, "not below timeout.total (1 s)"),
+        ({"attempt": 1.0}, "not below timeout.attempt (1 s)"),
+    ],
+)
+def test_a_hedge_that_would_never_be_sent_in_time_is_refused(timeout, says):
+    error = refused_in_payments(timeout=timeout, hedge={"delay": 1.0})
+    assert error.path == "upstreams.payments.hedge.delay"
+    assert says in str(error)
+    Settings(upstreams={"payments": {"endpoints": ["http://n1"], "timeout": timeout, "hedge": {"delay": 0.9}}})
+
+
+def test_false_is_not_how_a_policy_is_switched_off_and_the_message_says_how_it_is():
+    for policy in ("retry", "circuit", "hedge", "pauses"):
+        assert f"upstreams.payments.{policy}: null switches it off" in str(refused_in_payments(**{policy: False}))
+    assert "upstreams.payments.timeout: a mapping is needed" in str(refused_in_payments(timeout=False))
+
+
+def test_a_text_where_a_list_is_meant_is_told_so():
+    for path in ("retry.methods", "retry.statuses", "middleware.call"):
+        assert f"upstreams.payments.{path}: a list is needed" in str(refused_in_payments(**nested(path, "GET")))
+
+
+@pytest.mark.parametrize(
+    ("path", "function"),
+    [
+        ("retry.classify", lambda: True),
+        ("retry.classify", lambda response, error: True),
+        ("fallback.function", lambda failure: None),
+        ("fallback.stale.key", lambda request, more: ""),
+    ],
+    ids=["too few", "too many", "fallback", "key"],
+)
+def test_a_function_that_cannot_be_called_as_it_will_be_is_refused(path, function):
+    error = refused_in_payments(**nested(path, function))
+    assert error.path == f"upstreams.payments.{path}"
+    assert "is needed, and it cannot be called so" in str(error)
+
+
+@pytest.mark.parametrize("function", [bool, dict, str, lambda *anything: None, lambda outcome, more=1: None], ids=str)
+def test_a_function_may_take_more_than_it_is_given_and_one_without_a_signature_passes(function):
+    Settings(upstreams={"payments": {"endpoints": ["http://n1"], "retry": {"classify": function}}})
+
+
 # Fallback
 
 
@@ -287,6 +350,8 @@ def test_middleware_is_async_and_takes_two_arguments(ring, value, says):
         ({"db": {"retry": {"classify": not_plain}}}, "guards.db.retry.classify"),
         ({"db": {"retry": {"max_wait": -1}}}, "guards.db.retry.max_wait"),
         ({"db": {"circuit": {"window": 10}}}, "guards.db.circuit"),
+        ({"db": {"circuit": {"shared": {}}}}, "guards.db.circuit.shared"),
+        ({"db": {"retry": {"classify": lambda: True}}}, "guards.db.retry.classify"),
         ({"db": {"concurrency": {"limit": 0}}}, "guards.db.concurrency.limit"),
         ({"db": {"endpoints": []}}, "guards.db.endpoints"),
     ],
