@@ -279,8 +279,9 @@ def _in_time(
 ) -> T:
     """What the operation gives; it is called again as long as there is patience."""
     while True:
-        sock.settimeout(patience.left())
+        left = patience.left()
         try:
+            sock.settimeout(left)  # fails too when another thread has closed it
             return operation(*arguments)
         except TimeoutError:
             continue

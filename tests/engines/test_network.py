@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from types import SimpleNamespace
 
 import pytest
 
 from resilient_http.engines.network import Allowance, note_if_late
+from resilient_http.engines.sync_network import SyncStream
 
 
 def noted(late, *, allowed=0.5):
@@ -34,3 +36,16 @@ def test_what_was_not_allowed_a_time_was_not_late():
 
 def test_a_timeout_that_belongs_to_no_attempt_is_nobodys():
     note_if_late(0.5, 0.5, time.monotonic() - 5.0)
+
+
+@pytest.mark.parametrize("backend", ["httpcore", "httpcore2"])
+def test_a_connection_that_another_thread_has_closed_ends_in_the_engines_own_errors(backend):
+    core = pytest.importorskip(backend)
+    ours, theirs = socket.socketpair()
+    stream = SyncStream(core, ours, lambda timeout: None, renewable=False)
+    ours.close()
+    theirs.close()
+    with pytest.raises(core.ReadError):
+        stream.read(10)
+    with pytest.raises(core.WriteError):
+        stream.write(b"x")
