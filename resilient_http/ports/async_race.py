@@ -35,6 +35,13 @@ class AsyncRace:
         self._delay = delay
         self._hedge = hedge
         self._entrants = [first]
+        self._late: list[Any] = []
+
+    @property
+    def unread(self) -> list[Any]:
+        """The responses that nobody will read."""
+        spare = self.state.spare
+        return self._late if spare is None else [spare, *self._late]
 
     async def decide(self) -> None:
         """Run it to its end."""
@@ -93,7 +100,7 @@ class AsyncRace:
             if isinstance(exc, TimeoutError) and limit.expired():
                 return
             error = exc
-        self.state.finish(FIRST, response, error)
+        self._finish(FIRST, response, error)
 
     async def _in_tasks(self) -> None:
         """Elsewhere both are tasks of a group."""
@@ -125,7 +132,12 @@ class AsyncRace:
             response = await self._run(attempt)
         except Exception as exc:  # noqa: BLE001 - raised again where the call waits
             error = exc
-        self.state.finish(number, response, error)
+        self._finish(number, response, error)
+
+    def _finish(self, number: int, response: Any, error: Exception | None) -> None:
+        # Both may end before the loop comes to cancel one of them.
+        if not self.state.finish(number, response, error) and response is not None:
+            self._late.append(response)
 
     def _enter_hedge(self) -> Attempt | None:
         attempt = None if self.state.winner is not None else self._hedge()

@@ -88,8 +88,8 @@ class AsyncPort:
         """Run both in this loop; the loser is cancelled."""
         race = AsyncRace(run, first, delay, hedge, good)
         await race.decide()
-        if race.state.spare is not None:
-            await self.set_aside(race.state.spare, 0.0)
+        for response in race.unread:
+            await self.set_aside(response, 0.0)
         return *race.state.outcome, race.state.winner == HEDGE
 
     async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
