@@ -199,7 +199,7 @@ class Entry:
         return fields
 
     def __str__(self) -> str:
-        result = str(self.status) if self.error is None else self.error
+        result = (str(self.status) if self.status else "no answer") if self.error is None else self.error
         where = (" (hedge)" if self.hedge else "") + (f" at {self.endpoint}" if self.endpoint else "")
         sent = "" if self.sent or self.error is None else ", not sent"
         queued = f" (queued {_seconds(self.queued)})" if self.queued >= 0.001 else ""

@@ -143,6 +143,8 @@ class HedgePolicy:
         winner, loser = (hedge, first) if won else (first, hedge)
         call.entry = winner.entry
         if loser.lost:
+            # It may go on for a moment; till it has ended, this is how long it was waited for.
+            loser.entry.duration = call.port.now() - loser.started
             loser.entry.decide("lost", f"attempt {winner.number} answered first")
         self._tally.add("won" if won else "lost")
         if self._hub.listeners:
