@@ -17,9 +17,6 @@ THROTTLED = frozenset({429, 503})
 TOO_MANY = frozenset({429})
 """Statuses that speak for the whole service, not for the node that answered. Source: RFC 6585, section 4."""
 
-CREDENTIALS = ("authorization", "x-api-key", "api-key")
-"""Header fields that say on whose account a request is. Source: RFC 9110, 11.6.2; the other two by wide use."""
-
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed. Source: RFC 9110, 15.5.9 and 15.6; RFC 6585, section 4."""
 

@@ -13,8 +13,9 @@ from resilient_http.call import Attempt, Reply
 from resilient_http.errors import RateLimited
 from resilient_http.events import Hub, Observed, RoutePaused
 from resilient_http.policies import AttemptProceed
-from resilient_http.semantics import CREDENTIALS, TOO_MANY, come_back_in
+from resilient_http.semantics import TOO_MANY, come_back_in
 from resilient_http.state.pauses import Pauses
+from resilient_http.state.stored_response import has_credentials
 from resilient_http.state.tally import Tally
 
 
@@ -76,5 +77,6 @@ class PausePolicy:
         call, request = attempt.call, attempt.call.request
         parts = [call.method, request.url.path] if self._by_path and request is not None else []
         if request is not None:
-            parts += [request.headers.get(name, "") for name in CREDENTIALS]
+            headers = request.headers
+            parts += [f"{name}: {headers[name]}" for name in sorted(headers) if has_credentials((name,))]
         return blake2b("\0".join(parts).encode("utf-8", "replace"), key=self._pauses.salt, digest_size=16).digest()

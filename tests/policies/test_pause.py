@@ -133,14 +133,28 @@ def test_a_429_holds_up_its_route_for_all_callers_until_its_time():
 
 @pytest.mark.parametrize(
     "other",
-    [Request("/refunds"), Request(headers={"authorization": "Bearer b"}), Request(headers={"x-api-key": "b"})],
-    ids=["path", "token", "key"],
+    [
+        Request("/refunds"),
+        *(
+            Request(headers={name: "b"})
+            for name in ("authorization", "x-api-key", "x-auth-token", "cookie", "private-token", "x-session")
+        ),
+    ],
+    ids=lambda request: next(iter(request.headers), "path"),
 )
 def test_other_paths_and_other_credentials_go_on(other):
     world = paused(ASKS, 200)
     ask(world, Request(headers={"authorization": "Bearer a"}))
     assert ask(world, other).status_code == 200
     assert isinstance(ask(world, Request(headers={"authorization": "Bearer a"})), RateLimited)
+
+
+@pytest.mark.parametrize("name", ["authorization", "cookie", "private-token", "ocp-apim-subscription-key"])
+def test_the_pause_of_one_account_refuses_no_other(name):
+    world = paused(ASKS, 200, by="credential")
+    ask(world, Request(headers={name: "alice"}))
+    assert ask(world, Request(headers={name: "bob"})).status_code == 200
+    assert isinstance(ask(world, Request("/refunds", {name: "alice", "accept": "*/*"})), RateLimited)
 
 
 def test_other_methods_go_on():
