@@ -47,6 +47,8 @@ class _Body:
         # Nobody can close it any more. A collection may run under any lock: see reaper.py.
         self._held.collected()
 
+    _left = False  # closed by another thread while it is read, say: then what the reader sees is not the endpoint's
+
     def expire(self, at: float) -> None:
         """Bound what is still to be read by an instant, monotonic seconds."""
         self._attempt.expires = min(self._attempt.expires, at)
@@ -71,7 +73,7 @@ class _Body:
         attempt, now = self._attempt, self._now()
         call = attempt.call
         if not attempt.ended:  # else it was taken back at its deadline
-            attempt.fault = self._backend.fault_of(error)
+            attempt.fault = Fault.CANCELLED if self._left else self._backend.fault_of(error)
             attempt.end(now, error)
         if attempt.fault is Fault.TIMEOUT and call.overdue(now):
             return self._backend.dress(call.exceeded())
@@ -96,6 +98,7 @@ class _SyncBody(_Body):
         self._complete()
 
     def close(self) -> None:
+        self._left = True
         try:
             self._stream.close()
         finally:

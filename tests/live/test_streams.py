@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 
 import anyio
@@ -143,3 +144,26 @@ async def read_some(caller, response):
 
 async def read_on(caller, chunks):
     return next(chunks) if caller.kind == "sync" else await anext(chunks)
+
+
+def test_a_stream_that_another_thread_closes_while_it_is_read_is_not_the_endpoints_failure(backend, fault_server):
+    server = fault_server(answer(200, "x" * 5_000_000))
+    resilience = Caller("sync", backend).resilience(upstream(server, circuit={}))
+    ended = set()
+    with resilience, resilience.client() as client:
+        for _ in range(8):
+            response = client.send(client.build_request("GET", "http://payments/"), stream=True)
+            chunks = response.iter_raw(1000)
+            next(chunks)
+            closer = threading.Thread(target=response.close)
+            closer.start()
+            try:
+                for _ in chunks:
+                    pass
+            except Exception as exc:  # noqa: BLE001 - which it is, is what is asked
+                ended.add(type(exc).__name__)
+            closer.join()
+        assert ended <= {"ReadError", "StreamClosed"}
+        status = resilience.status()["upstreams"]["payments"]
+    assert status["concurrency"]["in_flight"] == 0
+    assert status["endpoints"][0]["circuit"]["state"] == "closed"
