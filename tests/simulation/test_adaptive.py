@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import pytest
 
 from resilient_http.call import Attempt
+from resilient_http.errors import Saturated
 from resilient_http.events import LimitChanged
 from resilient_http.ports.simulated import SimulatedReply
 from tests.simulation.world import World
@@ -166,3 +167,39 @@ def test_only_observed_it_changes_nothing_but_what_it_tells():
     assert set(seen.limits) == {100}
     assert world.upstream.status(world.port.now())["concurrency"]["limit"] < 50
     assert world.told(LimitChanged)
+
+
+@pytest.mark.parametrize("share", [0.04, 0.08, 0.2])
+def test_a_share_of_errors_that_has_nothing_to_do_with_load_does_not_starve_it(share):
+    """40 callers, one call after another each, of a server that bears them all."""
+    goodput = {}
+    for adaptive in (None, {}):
+        rng = random.Random(5)
+
+        def respond(attempt, now, rng=rng):
+            return 0.02, SimulatedReply(503 if rng.random() < share else 200)
+
+        world = World(respond, concurrency={"queue": 100, "adaptive": adaptive}, pauses=None, **CALM)
+        goodput[adaptive is None] = closed_loop(world, callers=40, seconds=30.0)
+    assert goodput[False] >= 0.8 * goodput[True]
+
+
+def closed_loop(world: World, *, callers: int, seconds: float) -> int:
+    """Good answers of so many callers, each of which asks again at once, in so many seconds."""
+    good = 0
+
+    async def caller() -> None:
+        nonlocal good
+        while world.port.now() < seconds:
+            call = world.open_call("GET")
+            try:
+                reply = await world.upstream.pipeline.run(call)
+            except Saturated:
+                await world.port.sleep(0.02)
+            else:
+                good += reply.status_code == 200
+
+    for _ in range(callers):
+        world.port.spawn(caller(), at=0.0)
+    world.port.run()
+    return good
