@@ -305,10 +305,8 @@ class Settings(Model):
         message = 'needs a Redis at the root: "shared": {"redis": "redis://..."}'
         upstreams: list[tuple[tuple[str, ...], UpstreamSettings]] = [(("defaults",), self.defaults)]
         upstreams += [(("upstreams", name), upstream) for name, upstream in self.upstreams.items()]
-        guards = [(("guards", name), guard) for name, guard in self.guards.items()]
-        circuits = [(path, settings.circuit) for path, settings in upstreams]
-        circuits += [(path, settings.circuit) for path, settings in guards]
-        for path, circuit in circuits:
+        for path, upstream in upstreams:
+            circuit = upstream.circuit
             if self.shared is None and circuit is not None and circuit.shared is not None:
                 raise mistake_at(*path, "circuit", "shared", message=message)
         for path, upstream in upstreams:

@@ -246,7 +246,11 @@ def test_a_function_that_cannot_be_called_as_it_will_be_is_refused(path, functio
     assert "is needed, and it cannot be called so" in str(error)
 
 
-@pytest.mark.parametrize("function", [bool, dict, str, lambda *anything: None, lambda outcome, more=1: None], ids=str)
+@pytest.mark.parametrize(
+    "function",
+    [bool, dict, str, lambda *anything: None, lambda outcome, more=1: None],
+    ids=["bool", "dict", "str", "anything", "one more"],
+)
 def test_a_function_may_take_more_than_it_is_given_and_one_without_a_signature_passes(function):
     Settings(upstreams={"payments": {"endpoints": ["http://n1"], "retry": {"classify": function}}})
 
