@@ -9,7 +9,7 @@ A hedge is sent when all of these hold, asked in this order:
     4. a usual attempt fits into what is left of the deadline;
     5. the budget has a token, and keeps half of what it holds for retries.
 
-The loser is cut off. It says that its endpoint takes at least so long (see Outcomes in docs/errors.md).
+The loser is cut off. It says that its endpoint takes at least so long (see docs/circuit.md).
 
 Source: J. Dean, L. A. Barroso, The Tail at Scale (2013).
 """

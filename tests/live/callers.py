@@ -6,12 +6,15 @@ a single step, as the library drives its own policies.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import trio
 
 from resilient_http import Resilience
 from resilient_http.ports.sync import drive
@@ -76,6 +79,15 @@ class AsyncSteps:
 
     async def close_stream(self, response: Any) -> None:
         await response.aclose()
+
+
+def count_tasks() -> int:
+    """How many tasks live in the loop that runs this; in sync code none does."""
+    with suppress(RuntimeError):
+        return len(asyncio.all_tasks())
+    with suppress(RuntimeError):
+        return trio.lowlevel.current_statistics().tasks_living
+    return 0
 
 
 @dataclass(frozen=True)
