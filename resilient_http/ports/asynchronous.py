@@ -12,19 +12,15 @@ from typing import Any, TypeVar
 
 import anyio
 
-from resilient_http.call import Admission, Attempt, Call, Headers
+from resilient_http.call import Admission, Attempt, Call
 from resilient_http.engines.backend import Backend
 from resilient_http.engines.body import (
     KEPT,
     abandoned_unless_exhausted,
-    adopted,
     async_body,
-    body_of,
-    composed,
     in_memory,
     in_time,
     late,
-    readable,
 )
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.loop import has_ended, running_loop, waker
@@ -35,16 +31,16 @@ from resilient_http.events import Hub, PoolRenewed, StreamReclaimed
 from resilient_http.ports.async_race import AsyncRace
 from resilient_http.ports.beside import Question, beside
 from resilient_http.ports.loops import close_with_loop
+from resilient_http.ports.messages import Messages
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
-from resilient_http.state.outcome import Fault
 from resilient_http.state.race import HEDGE
 
 T = TypeVar("T")
 
 
-class AsyncPort:
+class AsyncPort(Messages):
     """Waits by suspending the task. One port serves any number of event loops; engines are kept per loop.
 
     Args:
@@ -58,7 +54,7 @@ class AsyncPort:
         self.rng = random.Random()
         self.now = time.monotonic
         self.wall_now = time.time
-        self._backend = backend
+        super().__init__(backend)
         self._hub = hub
         self._engine = engine
         self._addressed = isinstance(engine, backend.module.AsyncHTTPTransport)
@@ -212,30 +208,6 @@ class AsyncPort:
             work = unless_cancelled(call.cancellation, work, lambda: dress(call.cancelled()))
         return work
 
-    def readable(self, call: Call, reply: Any) -> Any:
-        """A response like this one, with its body when that is here."""
-        return readable(reply, call.request, self._backend)
-
-    def fault_of(self, error: BaseException) -> Fault:
-        """What kind of failure an exception of an engine is."""
-        return self._backend.fault_of(error)
-
-    def reply(self, status: int, headers: Headers, body: bytes) -> Any:
-        """A response of the backend's that nobody sent."""
-        return composed(status, headers, body, self._backend)
-
-    def adopt(self, given: Any) -> Any:
-        """A copy of a response of the backend's."""
-        return adopted(given, self._backend)
-
-    def body(self, reply: Any) -> bytes | None:
-        """The body as it came, when it is here."""
-        return body_of(reply, self._backend)
-
-    def lines(self, message: Any) -> Headers:
-        """The header lines."""
-        return tuple(message.headers.multi_items())
-
     async def fetch(self, store: Any, ask: Callable[[], Any], within: float) -> Any:
         """Suspend for as long as it takes, and no longer than `within`."""
         done = anyio.Event()
@@ -244,10 +216,6 @@ class AsyncPort:
             with anyio.move_on_after(within):
                 await done.wait()
         return question.answer
-
-    def beside(self, store: Any, tell: Callable[[], Any]) -> None:
-        """Have it called in another thread."""
-        beside(store).tell(tell)
 
     async def bounded(self, seconds: float, work: Coroutine[Any, Any, T], late: Callable[[], Exception]) -> T:
         """Await it; cancel it when it takes longer."""

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
-from resilient_http.call import Admission, Attempt, Call, Headers
+from resilient_http.call import Admission, Attempt
 from resilient_http.engines.backend import Backend
-from resilient_http.engines.body import KEPT, adopted, body_of, composed, in_memory, in_time, readable, sync_body
+from resilient_http.engines.body import KEPT, in_memory, in_time, sync_body
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.pool import EnginePool, is_instrumented
 from resilient_http.engines.reaper import OpenStream
@@ -20,10 +20,10 @@ from resilient_http.errors import ForeignAwait, Saturated
 from resilient_http.events import Hub, PoolRenewed, StreamReclaimed
 from resilient_http.ports.beside import Question, beside
 from resilient_http.ports.lanes import Lanes
+from resilient_http.ports.messages import Messages
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
-from resilient_http.state.outcome import Fault
 from resilient_http.state.race import FIRST, HEDGE
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ LOOPLESS = frozenset({  # what anyio, sniffio, asyncio and trio raise where ther
 LANES = 64  # threads for calls that may be hedged; when all are busy, calls run without a hedge
 
 
-class SyncPort:
+class SyncPort(Messages):
     """Waits by blocking the thread. Thread-safe.
 
     Args:
@@ -50,7 +50,7 @@ class SyncPort:
         self.wall_now = time.time
         self.engines = EnginePool(backend, is_async=False)
         self._threads = Threads(LANES)
-        self._backend = backend
+        super().__init__(backend)
         self._hub = hub
         self._engine = engine
         self._addressed = isinstance(engine, backend.module.HTTPTransport)
@@ -145,10 +145,6 @@ class SyncPort:
             raise
         return response
 
-    def readable(self, call: Call, reply: Any) -> Any:
-        """A response like this one, with its body when that is here."""
-        return readable(reply, call.request, self._backend)
-
     def _read(self, stream: Any, attempt: Attempt) -> bytes:
         chunks = []
         try:
@@ -159,26 +155,6 @@ class SyncPort:
             stream.close()
         return b"".join(chunks)
 
-    def fault_of(self, error: BaseException) -> Fault:
-        """What kind of failure an exception of an engine is."""
-        return self._backend.fault_of(error)
-
-    def reply(self, status: int, headers: Headers, body: bytes) -> Any:
-        """A response of the backend's that nobody sent."""
-        return composed(status, headers, body, self._backend)
-
-    def adopt(self, given: Any) -> Any:
-        """A copy of a response of the backend's."""
-        return adopted(given, self._backend)
-
-    def body(self, reply: Any) -> bytes | None:
-        """The body as it came, when it is here."""
-        return body_of(reply, self._backend)
-
-    def lines(self, message: Any) -> Headers:
-        """The header lines."""
-        return tuple(message.headers.multi_items())
-
     async def fetch(self, store: Any, ask: Callable[[], Any], within: float) -> Any:
         """Block for as long as it takes, and no longer than `within`."""
         done = threading.Event()
@@ -186,10 +162,6 @@ class SyncPort:
         if beside(store).ask(question):
             done.wait(within)
         return question.answer
-
-    def beside(self, store: Any, tell: Callable[[], Any]) -> None:
-        """Have it called in another thread."""
-        beside(store).tell(tell)
 
     async def bounded(self, seconds: float, work: Coroutine[Any, Any, T], late: Callable[[], Exception]) -> T:
         """Run it to its end: what blocks a thread cannot be cut.
