@@ -171,14 +171,6 @@ class StreamReclaimed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class PoolRenewed(Event):
-    """The connection pool to an endpoint held `lost` connections that no request owned; another took its place."""
-
-    endpoint: str
-    lost: int
-
-
-@dataclass(frozen=True, slots=True)
 class CallFinished(Event):
     """A call ended. `duration` in seconds, `attempts` counts the sent ones, `error` names the exception if any."""
 

@@ -64,10 +64,6 @@ class Backend:
             return _why_unreachable(error)
         return fault
 
-    def waited_for_connection(self, error: BaseException) -> bool:
-        """Whether the engine had no connection to give; nothing was sent."""
-        return isinstance(error, self.module.PoolTimeout)
-
     def dress(self, error: Exception) -> Exception:
         """Our own exception as one that also inherits this backend's classes; any other as it is."""
         dressed = self.errors.get(type(error).__name__)

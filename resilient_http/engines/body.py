@@ -6,7 +6,7 @@ Also what can be known about a request's body before it is sent: whether it can 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -35,13 +35,14 @@ class _Body:
         attempt: Attempt,
         backend: Backend,
         held: OpenStream,
-        reclaim: Callable[[], object] | None = None,
+        *,
+        clamped: bool = True,
     ) -> None:
         self._stream = stream
         self._attempt = attempt
         self._backend = backend
         self._held = held
-        self._reclaim = reclaim  # when the engine is ours and async: takes back what a cut request leaves in its pool
+        self._clamped = clamped  # whether the engine is ours, and keeps each read to the deadline
 
     def __del__(self) -> None:
         # Nobody can close it any more. A collection may run under any lock: see reaper.py.
@@ -108,7 +109,7 @@ class _SyncBody(_Body):
 class _AsyncBody(_Body):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            free = self._reclaim is not None and self._attempt.call.cancellation is None
+            free = self._clamped and self._attempt.call.cancellation is None
             chunks = aiter(self._stream) if free else self._guarded()
             with abandoned_unless_exhausted(chunks):
                 async for chunk in chunks:
@@ -122,7 +123,7 @@ class _AsyncBody(_Body):
             raise error from exc
         except BaseException:
             # Cancelled, or left where it stood: nobody can read on.
-            self._cut()
+            abandon(self._stream)
             self._closed()
             raise
         self._complete()
@@ -137,7 +138,7 @@ class _AsyncBody(_Body):
         while True:
             reading: Coroutine[Any, Any, bytes | None] = chunk()
             left = self._attempt.expires - self._now()
-            if self._reclaim is None and left < math.inf:
+            if not self._clamped and left < math.inf:
                 reading = within(max(0.0, left), reading, self._late)
             if call.cancellation is not None:
                 reading = unless_cancelled(call.cancellation, reading, call.cancelled)
@@ -152,17 +153,8 @@ class _AsyncBody(_Body):
     async def aclose(self) -> None:
         try:
             await self._stream.aclose()
-        except BaseException:
-            self._cut()
-            raise
         finally:
             self._closed()
-
-    def _cut(self) -> None:
-        # Closed first, so that httpcore does not close it once more when its place in the pool is gone.
-        abandon(self._stream)
-        if self._reclaim is not None:
-            self._reclaim()
 
 
 @cache

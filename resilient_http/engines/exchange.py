@@ -12,7 +12,6 @@ from resilient_http.semantics import keep_alive
 from resilient_http.state.endpoints import Endpoint
 from resilient_http.state.outcome import Fault
 
-POOL_WAIT = 0.25  # seconds for a connection that a permit stands for; nothing else waits in the pool
 MARGIN = 0.5  # seconds before a server's own limit at which we stop using its idle connection
 
 
@@ -102,12 +101,10 @@ def _limits(attempt: Attempt) -> dict[str, float | None]:
 
 def _allowances(attempt: Attempt) -> dict[str, float | None]:
     phases = attempt.phases
-    left = attempt.expires - attempt.started
     read, write = phases.get("read"), phases.get("write")
     reading = Allowance.of(read, attempt)
     return {
         "connect": Allowance.of(phases.get("connect"), attempt),
         "read": reading,
         "write": reading if write == read else Allowance.of(write, attempt),
-        "pool": min(POOL_WAIT, left),
     }

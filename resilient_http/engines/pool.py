@@ -2,23 +2,22 @@
 
 An engine is httpx's own transport, so OpenTelemetry's instrumentation and mocks that patch it keep working. It gets
 our network backend, which sends the endpoint's connections to the endpoint's address while the request keeps the
-logical URL. Engines are made on first use.
+logical URL; and our lender in the place of httpcore's pool. Engines are made on first use.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 import ssl
 import threading
 from typing import Any
 
-from resilient_http.engines.async_network import AsyncNetwork, abandon
+from resilient_http.engines.async_network import AsyncNetwork
 from resilient_http.engines.backend import Backend
+from resilient_http.engines.lender import AsyncLender, SyncLender
 from resilient_http.engines.sync_network import SyncNetwork
+from resilient_http.state.connections import Connections
 from resilient_http.state.endpoints import Endpoint, Link
-
-logger = logging.getLogger("resilient_http.engines")
 
 
 class EnginePool:
@@ -34,7 +33,7 @@ class EnginePool:
         self._is_async = is_async
         self._engines: dict[Endpoint, Any] = {}
         self.closes_with_loop = False  # whether somebody sees to that, for an async one
-        self.retired: list[Any] = []  # of endpoints that are gone, to be closed by whoever may wait for it
+        self.retired: list[Any] = []  # of endpoints that are gone, to be drained where their connections may be closed
         self._lock = threading.Lock()
 
     def engine(self, endpoint: Endpoint) -> Any:
@@ -47,94 +46,29 @@ class EnginePool:
                     engine = self._engines[endpoint] = make_engine(self._backend, endpoint, is_async=self._is_async)
         return engine
 
-    def replace(self, endpoint: Endpoint, poisoned: Any) -> int | None:
-        """Take an engine out of use whose pool holds connections that no request owns; what runs on it runs on.
-
-        Only a call with a permit reaches the pool, and there are as many connections as permits. So a wait for a
-        connection means that some are lost, whatever has cost them.
-
-        Returns:
-            How many connections were lost; None when somebody else has replaced it already.
-        """
-        with self._lock:
-            if self._engines.get(endpoint) is not poisoned:
-                return None
-            del self._engines[endpoint]
-        _keep_nothing(poisoned)
-        lost = reclaim(poisoned)
-        logger.warning("the connection pool of %s had lost %d connections; renewed", endpoint.url, lost)
-        return lost
-
     def retire(self, endpoint: Endpoint) -> None:
-        """Take the engine of an endpoint that is gone out of use."""
+        """Take the engine of an endpoint that is gone out of use; what runs on it runs on."""
         with self._lock:
             engine = self._engines.pop(endpoint, None)
             if engine is not None:
                 self.retired.append(engine)
 
-    def take_retired(self) -> list[Any]:
-        """Retired engines, to be closed by the caller."""
+    def drain_retired(self) -> None:
+        """Close what retired engines hold idle, and the rest when it comes back. An async one's in its event loop."""
         with self._lock:
             retired, self.retired = self.retired, []
-        return retired
+        for engine in retired:
+            lender_of(engine).keep_nothing()
 
     def take_all(self) -> list[Any]:
         """Take all engines out, to be closed by the caller."""
         with self._lock:
             engines, self._engines, self.retired = [*self._engines.values(), *self.retired], {}, []
-        for engine in engines:
-            _keep_nothing(engine)
         return engines
 
     def connections(self) -> int:
         """Connections that are open, idle ones included."""
-        return sum(len(_core_pool(engine).connections) for engine in list(self._engines.values()))
-
-
-def _keep_nothing(engine: Any) -> None:
-    """Have connections closed when their request has ended: nobody will come back for them."""
-    _core_pool(engine)._max_keepalive_connections = 0  # noqa: SLF001 - see _core_pool
-
-
-def reclaim(engine: Any, request: Any = None) -> int:
-    """Take back what a cut request has left in its engine's pool: its place, and connections that no request owns.
-
-    A cancellation that arrives while httpcore cleans up leaves them there for good (httpcore issue 1093). Never
-    suspends, so nothing can cut it short.
-
-    Args:
-        engine: The engine that it was sent with.
-        request: The request, which has come to its end one way or another; None for none.
-
-    Returns:
-        How many connections nobody owned.
-    """
-    pool = _core_pool(engine)
-    limits = None if request is None else request.extensions["timeout"]  # ours, an object of this request alone
-    with pool._optional_thread_lock:  # noqa: SLF001 - see _core_pool; so below
-        requests, connections = pool._requests, pool._connections  # noqa: SLF001
-        for held in [held for held in requests if held.request.extensions.get("timeout") is limits]:
-            requests.remove(held)
-        owned = {id(held.connection) for held in requests}
-        lost = [
-            connection
-            for connection in connections
-            if id(connection) not in owned and not connection.is_idle() and not connection.is_closed()
-        ]
-        for connection in lost:
-            connections.remove(connection)
-    for connection in lost:
-        abandon(connection) if hasattr(connection, "aclose") else connection.close()
-    return len(lost)
-
-
-def take_back(engine: Any, request: Any, stream: Any) -> None:
-    """reclaim() for a response whose body is streamed; `stream`, as httpx gave it, holds nothing from then on."""
-    reclaim(engine, request)
-    core = getattr(stream, "_httpcore_stream", None)
-    if core is not None:
-        # Else it would give back once more what is no longer there, when it is closed or its generator is finalized.
-        core._closed = True  # noqa: SLF001 - see _core_pool
+        return sum(len(lender_of(engine)) for engine in list(self._engines.values()))
 
 
 def is_instrumented(module: Any) -> bool:
@@ -150,25 +84,22 @@ def make_engine(backend: Backend, endpoint: Endpoint, *, is_async: bool) -> Any:
         verify=_ssl_context(backend, endpoint.scheme, link),
         http2=link.http2,
         proxy=_proxy(backend, link),
-        limits=module.Limits(
-            max_connections=link.max_connections,
-            max_keepalive_connections=link.max_keepalive,
-            keepalive_expiry=link.keepalive_expiry,
-        ),
+        limits=module.Limits(keepalive_expiry=link.keepalive_expiry),
     )
-    network = AsyncNetwork if is_async else SyncNetwork
+    network, lender = (AsyncNetwork, AsyncLender) if is_async else (SyncNetwork, SyncLender)
     address = None if link.proxy else (endpoint.host, endpoint.port)
-    pool = _core_pool(engine)
+    pool = engine._pool  # noqa: SLF001 - the names are private, and the same in httpx and httpx2; a test tells if they go
     names = _names_by_proxy(backend, link)
-    pool._network_backend = network(  # noqa: SLF001 - see _core_pool
-        backend.core, address, renewable=link.proxy is None, names=names
-    )
+    pool._network_backend = network(backend.core, address, renewable=link.proxy is None, names=names)  # noqa: SLF001
+    connections = Connections(keep=link.max_keepalive, max_age=link.max_age, shared=link.http2)
+    engine._pool = lender(backend.core, pool, connections)  # noqa: SLF001
     return engine
 
 
-def _core_pool(engine: Any) -> Any:
-    """The pool of httpcore. The names are private, and the same in httpx and httpx2; a test notices if they go."""
-    return engine._pool  # noqa: SLF001
+def lender_of(engine: Any) -> SyncLender | AsyncLender:
+    """What lends an engine its connections."""
+    lender: SyncLender | AsyncLender = engine._pool  # noqa: SLF001 - see make_engine
+    return lender
 
 
 def _ssl_context(backend: Backend, scheme: str, link: Link) -> ssl.SSLContext:

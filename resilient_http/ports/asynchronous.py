@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import anyio
 
 from resilient_http.call import Admission, Attempt, Call
+from resilient_http.engines.async_network import abandon
 from resilient_http.engines.backend import Backend
 from resilient_http.engines.body import (
     KEPT,
@@ -24,10 +25,10 @@ from resilient_http.engines.body import (
 )
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.loop import has_ended, running_loop, waker
-from resilient_http.engines.pool import EnginePool, is_instrumented, reclaim, take_back
+from resilient_http.engines.pool import EnginePool, is_instrumented
 from resilient_http.engines.reaper import OpenStream
 from resilient_http.engines.time_limit import unless_cancelled, within
-from resilient_http.events import Hub, PoolRenewed, StreamReclaimed
+from resilient_http.events import Hub, StreamReclaimed
 from resilient_http.ports.async_race import AsyncRace
 from resilient_http.ports.beside import Question, beside
 from resilient_http.ports.loops import close_with_loop
@@ -45,7 +46,7 @@ class AsyncPort(Messages):
 
     Args:
         backend: httpx or httpx2.
-        hub: Where to tell that a connection pool was renewed.
+        hub: Where to tell that a stream was reclaimed.
         engine: A transport of the user's to send everything through, or None for one of ours per endpoint and loop.
     """
 
@@ -126,8 +127,10 @@ class AsyncPort(Messages):
                 if not engines.closes_with_loop:
                     await close_with_loop(engines)
                 if engines.retired:
-                    await self._close(engines.take_retired())
-                response = await self._exchange_watched(engines, endpoint, request, attempt)
+                    engines.drain_retired()
+                # Our own clamps its waits itself; only a body that the user generates may wait beyond that.
+                exchange = self._exchange if attempt.call.replayable else self._cut_off
+                response = await exchange(engines.engine(endpoint), request, attempt)
             else:
                 response = await self._cut_off(self._engine, request, attempt)
         except BaseException as exc:
@@ -142,33 +145,13 @@ class AsyncPort(Messages):
             pass  # as a mock's is: there is nothing to read, and nothing to hold a permit for
         elif attempt.call.streamed:
             attempt.streaming, attempt.expires = True, attempt.call.expires
-            own = None if self._engine is not None else partial(take_back, engine, request, response.stream)
-            held = OpenStream(attempt, own or _nothing, waker, self._tell_reclaimed)
-            response.stream = self._body(response.stream, attempt, self._backend, held, own)
+            ours = self._engine is None
+            free = partial(abandon, response.stream) if ours else _nothing
+            held = OpenStream(attempt, free, waker, self._tell_reclaimed)
+            response.stream = self._body(response.stream, attempt, self._backend, held, clamped=ours)
         else:
             response.stream = self._backend.module.ByteStream(await self._read(response.stream, attempt))
         return response
-
-    async def _exchange_watched(self, engines: EnginePool, endpoint: Endpoint, request: Any, attempt: Attempt) -> Any:
-        """Through our own engine, whose waits are clamped; only a body that the user generates may wait beyond that."""
-        exchange = self._exchange if attempt.call.replayable else self._cut_off
-        engine = engines.engine(endpoint)
-        try:
-            try:
-                return await exchange(engine, request, attempt)
-            except Exception as exc:
-                if not self._backend.waited_for_connection(exc):
-                    raise
-                lost = engines.replace(endpoint, engine)
-                if lost is not None and self._hub.listeners:
-                    self._hub.emit(PoolRenewed(attempt.call.upstream, endpoint.url, lost))
-                engine = engines.engine(endpoint)
-                return await exchange(engine, request, attempt)
-        except Exception:
-            raise
-        except BaseException:
-            reclaim(engine, request)
-            raise
 
     async def _read(self, stream: Any, attempt: Attempt) -> bytes:
         content, chunks = [], aiter(stream)
@@ -261,10 +244,7 @@ class AsyncPort(Messages):
 
     async def aclose(self) -> None:
         """Close all connections of the running loop."""
-        await self._close(self.engines.take_all())
-
-    async def _close(self, engines: list[Any]) -> None:
-        for engine in engines:
+        for engine in self.engines.take_all():
             await engine.aclose()
 
 

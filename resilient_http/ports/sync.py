@@ -17,7 +17,7 @@ from resilient_http.engines.pool import EnginePool, is_instrumented
 from resilient_http.engines.reaper import OpenStream
 from resilient_http.engines.threads import Threads
 from resilient_http.errors import ForeignAwait, Saturated
-from resilient_http.events import Hub, PoolRenewed, StreamReclaimed
+from resilient_http.events import Hub, StreamReclaimed
 from resilient_http.ports.beside import Question, beside
 from resilient_http.ports.lanes import Lanes
 from resilient_http.ports.messages import Messages
@@ -39,7 +39,7 @@ class SyncPort(Messages):
 
     Args:
         backend: httpx or httpx2.
-        hub: Where to tell that a connection pool was renewed.
+        hub: Where to tell that a stream was reclaimed.
         engine: A transport of the user's to send everything through, or None for one of ours per endpoint.
     """
 
@@ -119,18 +119,10 @@ class SyncPort(Messages):
         watched = self._engine is None
         engine = self._engine or self.engines.engine(endpoint)
         if self.engines.retired:
-            self._close(self.engines.take_retired())
+            self.engines.drain_retired()
         request = request_for(attempt, endpoint, watched=watched, addressed=self._addressed)
         try:
-            try:
-                response = engine.handle_request(request)
-            except Exception as exc:
-                if not watched or not self._backend.waited_for_connection(exc):
-                    raise
-                lost = self.engines.replace(endpoint, engine)
-                if lost is not None and self._hub.listeners:
-                    self._hub.emit(PoolRenewed(attempt.call.upstream, endpoint.url, lost))
-                response = self.engines.engine(endpoint).handle_request(request)
+            response = engine.handle_request(request)
             received(attempt, response)
             if in_memory(response, self._backend):
                 pass  # as a mock's is: there is nothing to read, and nothing to hold a permit for
@@ -215,10 +207,7 @@ class SyncPort(Messages):
 
     def close(self) -> None:
         """Close all connections."""
-        self._close(self.engines.take_all())
-
-    def _close(self, engines: list[Any]) -> None:
-        for engine in engines:
+        for engine in self.engines.take_all():
             engine.close()
 
 

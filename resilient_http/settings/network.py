@@ -86,11 +86,14 @@ class PoolSettings(Model):
         max_keepalive: Most idle connections kept to one endpoint.
         keepalive_expiry: Seconds that an idle connection is kept; below uvicorn's 5 s, so that the server does not
             close it under a request. A shorter `Keep-Alive: timeout=` of the server's is obeyed.
+        max_age: Seconds after which a connection takes no further request, less up to a tenth at random: so names are
+            looked up anew, and load balancers can drain. None for no limit.
     """
 
     max_connections: Count = 100
     max_keepalive: Size = 100
     keepalive_expiry: Seconds | None = 4.0
+    max_age: Seconds | None = 300.0
 
 
 class TlsSettings(Model):

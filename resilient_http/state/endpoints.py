@@ -39,9 +39,9 @@ class Link:
         cert: Client certificate: path of a PEM file, or (certificate, key).
         http2: Whether HTTP/2 is offered.
         proxy: URL of a proxy, or None.
-        max_connections: Most connections to the endpoint.
-        max_keepalive: Most of them that are kept idle.
+        max_keepalive: Most connections that are kept idle.
         keepalive_expiry: Seconds that an idle connection is kept.
+        max_age: Seconds after which a connection takes no further request; inf for no limit.
     """
 
     host: str | None = None
@@ -50,9 +50,9 @@ class Link:
     cert: str | tuple[str, str] | None = None
     http2: bool = False
     proxy: str | None = field(default=None, repr=False)
-    max_connections: int = 100
     max_keepalive: int = 100
     keepalive_expiry: float | None = 4.0
+    max_age: float = 300.0
 
 
 class Endpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import secrets
 import threading
@@ -199,9 +200,9 @@ class Upstream:
             cert=own.tls.cert,
             http2=own.http2,
             proxy=own.proxy.get_secret_value() if own.proxy else None,
-            max_connections=own.pool.max_connections,
             max_keepalive=own.pool.max_keepalive,
             keepalive_expiry=own.pool.keepalive_expiry,
+            max_age=math.inf if own.pool.max_age is None else own.pool.max_age,
         )
         return endpoint
 
@@ -218,7 +219,7 @@ class Upstream:
             self._hub.emit(CircuitClosed(self.name, endpoint.url, circuit.cause.value))
 
     def _limit(self) -> ConcurrencyLimit:
-        # Never more permits than connections: so nothing waits inside httpcore, where a cancelled wait leaks.
+        # Never more permits than connections: nothing else limits those, and nothing waits for one.
         connections = self.settings.pool.max_connections
         own = self.settings.concurrency
         if own is None or own.observe:

@@ -6,7 +6,7 @@ import pytest
 
 from resilient_http.engines.async_network import AsyncNetwork
 from resilient_http.engines.backend import load_backend
-from resilient_http.engines.pool import make_engine
+from resilient_http.engines.pool import lender_of, make_engine
 from resilient_http.engines.sync_network import SyncNetwork
 from resilient_http.state.endpoints import Endpoint
 
@@ -15,9 +15,9 @@ from resilient_http.state.endpoints import Endpoint
 def test_the_network_backend_goes_in_where_httpcore_looks_for_it(backend, is_async, network):
     engine = make_engine(load_backend(backend), Endpoint("http", "127.0.0.1", 1), is_async=is_async)
 
-    assert isinstance(engine._pool._network_backend, network)
-    connection = engine._pool.create_connection(_origin(backend))
-    assert connection._network_backend is engine._pool._network_backend
+    assert isinstance(lender_of(engine)._pool._network_backend, network)
+    pool = lender_of(engine)._pool
+    assert pool.create_connection(_origin(backend))._network_backend is pool._network_backend
 
 
 def test_a_request_has_the_attributes_that_a_copy_of_it_takes(library):
@@ -30,7 +30,7 @@ def test_a_request_has_the_attributes_that_a_copy_of_it_takes(library):
 def test_engines_of_plain_http_read_no_certificates(backend):
     engine = make_engine(load_backend(backend), Endpoint("http", "127.0.0.1", 1), is_async=False)
 
-    assert engine._pool._ssl_context.get_ca_certs() == []
+    assert lender_of(engine)._pool._ssl_context.get_ca_certs() == []
 
 
 def _origin(backend):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import random
 import threading
 import time
@@ -15,7 +14,7 @@ import pytest
 import trio
 
 from resilient_http import Cancellation, Resilience, Scope, detached, enter_scope
-from resilient_http.events import PoolRenewed
+from resilient_http.engines.pool import lender_of
 from tests.live.servers import answer, delay, drip_body, hang
 
 SOON = 0.15  # seconds in which a call ends when its inbound caller has gone: two looks, and a busy machine
@@ -49,17 +48,16 @@ async def patience(loop, seconds):
             yield
 
 
-def pools_of(resilience):
-    """Httpcore's pools of the running loop."""
-    return [engine._pool for engine in resilience.async_port.engines._engines.values()]
+def lenders_of(resilience):
+    """What lends connections in the running loop."""
+    return [lender_of(engine) for engine in resilience.async_port.engines._engines.values()]
 
 
 @pytest.mark.parametrize("callers", [20, 2], ids=["most in the queue", "most under way"])
 @pytest.mark.parametrize("streamed", [False, True], ids=["get", "stream"])
 def test_five_thousand_cancelled_requests_cost_no_connection(loop, backend, nginx, streamed, callers):
-    server, events, dice = nginx(), [], random.Random(7)
-    settings = {"backend": backend, **upstream(server.url, **NARROW)}
-    resilience = Resilience(settings, listeners=[events.append])
+    server, dice = nginx(), random.Random(7)
+    resilience = Resilience({"backend": backend, **upstream(server.url, **NARROW)})
 
     async def request(client):
         if streamed:
@@ -81,14 +79,13 @@ def test_five_thousand_cancelled_requests_cost_no_connection(loop, backend, ngin
             async with anyio.create_task_group() as tasks:
                 for _ in range(callers):
                     tasks.start_soon(impatient, client, 5000 // callers)
-            left = [connection for pool in pools_of(resilience) for connection in pool.connections]
+            left = [connection for lender in lenders_of(resilience) for connection in lender._connections._ends]
             answers = [await client.get("http://payments/") for _ in range(10)]
             return answers, left, resilience.status()["upstreams"]["payments"]["concurrency"]
 
     answers, left, limiter = anyio.run(story, backend=loop)
 
     assert [response.status_code for response in answers] == [200] * 10
-    assert not [event for event in events if isinstance(event, PoolRenewed)]
     assert len(left) <= 10  # none, when the last of them were all cut
     if callers == 2:
         assert len(server.access_log) > 100  # many did get as far as the server
@@ -154,41 +151,6 @@ def open_sockets():
         with suppress(FileNotFoundError):  # the one that lists them is gone again
             count += str(descriptor.readlink()).startswith("socket:")
     return count
-
-
-def test_a_poisoned_pool_is_renewed_without_failing_a_call(loop, backend, fault_server):
-    server, events = fault_server(hang()), []
-    settings = {"backend": backend, **upstream(server.url, **NARROW)}
-    resilience = Resilience(settings, listeners=[events.append])
-
-    async def story():
-        async with resilience, resilience.async_client() as client:
-            with anyio.move_on_after(0.1):
-                await client.get("http://payments/")
-            (pool,) = pools_of(resilience)
-            # What a cancellation at the wrong moment leaves behind: connections that are busy for nobody.
-            connections = [pool.create_connection(origin_of(pool, server)) for _ in range(10)]
-            for connection in connections:
-                connection._connection = await a_new_connection(connection, server)
-            pool._connections[:] = connections
-            server.play(answer(200, "well"))
-            response = await client.get("http://payments/")
-            return response.text, pools_of(resilience)[0] is not pool
-
-    assert anyio.run(story, backend=loop) == ("well", True)
-    assert [event for event in events if isinstance(event, PoolRenewed)] == [PoolRenewed("payments", server.url, 10)]
-
-
-def origin_of(pool, server):
-    core = importlib.import_module(type(pool).__module__.partition(".")[0])
-    return core.URL(server.url).origin
-
-
-async def a_new_connection(connection, server):
-    core = importlib.import_module(type(connection).__module__.partition(".")[0])
-    host, port = server.url.removeprefix("http://").split(":")
-    stream = await connection._network_backend.connect_tcp(host, int(port))
-    return core.AsyncHTTP11Connection(origin=connection._origin, stream=stream)
 
 
 def cancelled_after(seconds):

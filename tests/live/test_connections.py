@@ -180,25 +180,18 @@ def test_thirty_two_threads_share_one_resilience(fault_server):
     assert status["endpoints"][0]["in_flight"] == 0
 
 
-def test_a_pool_that_lost_its_connections_to_cancellation_is_renewed(fault_server):
-    server = fault_server(answer(200, "ok"))
-    caller = Caller("asyncio", "httpx")  # httpx2 loses none
-    resilience = caller.resilience(upstream(server.url, pool={"max_connections": 2}, circuit=None, retry=None))
+def test_a_connection_that_is_too_old_takes_no_further_request(caller, fault_server):
+    server = fault_server(answer(200))
 
     async def body(client):
-        assert (await client.get("http://payments/")).status_code == 200
-        (endpoint,) = resilience.dispatcher.registry.named["payments"].endpoints.members
-        engine = resilience.async_port.engines.engine(endpoint)
-        (connection,) = engine._pool.connections
-        # What a cancellation at the wrong moment leaves: connections that no request owns, and that are not idle.
-        engine._pool._connections[:] = [engine._pool.create_connection(connection._origin) for _ in range(2)]
-        texts = [(await client.get("http://payments/")).text for _ in range(3)]
-        assert resilience.async_port.engines.engine(endpoint) is not engine
-        await connection.aclose()
-        return texts
+        for wait in (0.0, 0.0, 0.6):
+            time.sleep(wait)
+            await client.get("http://payments/")
 
-    assert caller.run(resilience, body) == ["ok"] * 3
-    assert server.connections == 2
+    caller.run(caller.resilience(upstream(server.url, pool={"max_age": 0.5})), body)
+
+    assert [request.connection for request in server.requests] == [1, 1, 2]
+    server.wait_for_open_connections(0)
 
 
 def test_over_http2_a_post_that_was_written_counts_as_sent(backend, nginx, tls, tmp_path):

@@ -26,7 +26,7 @@ def test_the_defaults_of_an_upstream_are_those_of_the_design():
         "endpoints": (),
         "host": None,
         "timeout": {"total": 10.0, "attempt": 3.0, "connect": 1.5, "read": 3.0, "write": 3.0, "pool": 1.0},
-        "pool": {"max_connections": 100, "max_keepalive": 100, "keepalive_expiry": 4.0},
+        "pool": {"max_connections": 100, "max_keepalive": 100, "keepalive_expiry": 4.0, "max_age": 300.0},
         "retry": {
             "max_attempts": 3,
             "statuses": (408, 429, 500, 502, 503, 504),

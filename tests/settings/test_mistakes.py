@@ -32,7 +32,7 @@ def nested(path: str, value):
 
 SECONDS = [
     "timeout.total", "timeout.attempt", "timeout.connect", "timeout.read", "timeout.write", "timeout.pool",
-    "pool.keepalive_expiry", "retry.max_wait", "retry.backoff.base", "retry.backoff.cap",
+    "pool.keepalive_expiry", "pool.max_age", "retry.max_wait", "retry.backoff.base", "retry.backoff.cap",
     "retry.backoff.throttled_base", "circuit.window_span", "circuit.open_for", "circuit.max_open_for",
     "circuit.calm_after", "circuit.lease", "circuit.slow_call.duration", "circuit.silent.after",
     "circuit.silent.least", "circuit.shared.veto",
