@@ -165,6 +165,7 @@ class Call:
         signed: Whether middleware gave an attempt a header that says who asks, or whom (Host).
         foreign: Whether what it ends with was raised by a `classify` of the user's, so that it is nobody's failure.
         entry: The journal's entry of the attempt that decides: the newest, or the one that won against its hedge.
+        arrived: The response of a hop that is over already: what its client found to need httpx's own treatment.
     """
 
     # Defaults stand on the class: see Entry.
@@ -190,6 +191,7 @@ class Call:
     signed = False
     foreign = False
     entry: Entry | None = None
+    arrived: Any = None
 
     def __init__(
         self, port: Port, method: str, *, started: float, streamed: bool = False, owner: object = None

@@ -6,7 +6,10 @@ the body will be streamed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ import httpx
 
 from resilient_http.errors import SettingsError
 from resilient_http.scope import Scope
+from resilient_http.shortcut import ABSOLUTE, BODILESS, is_plain, needs_httpx, plain_request, receive
 from resilient_http.transport import (
     AsyncResilientTransport,
     AsyncTransport,
@@ -26,6 +30,8 @@ from resilient_http.transport import (
 if TYPE_CHECKING:
     from httpx import AsyncClient as _Async
     from httpx import Client as _Sync
+
+    from resilient_http.call import Call
 else:
     _Sync = _Async = object
 
@@ -39,10 +45,11 @@ LOST = {
 }
 
 
-class SyncCalls(_Sync):
-    """What a sync client does beyond httpx, over either backend."""
+class _Calls:
+    """What sync and async clients do alike."""
 
-    _transport_class: type[Any] = ResilientTransport
+    _library: Any = httpx
+    _transport_class: type[Any]
 
     def __init__(self, host: Host, *, scope: Scope | None = None, **options: Any) -> None:
         owner = object()
@@ -51,17 +58,48 @@ class SyncCalls(_Sync):
         self._host = host
         self._scope = scope
         self._owner = owner
+        self._encoding = options.get("default_encoding", "utf-8")
+
+    if not TYPE_CHECKING:  # a type checker sees httpx's own signature
+
+        def build_request(self, method: str, url: Any, **options: Any) -> Any:
+            """As httpx's."""
+            build = partial(super().build_request, method, url, **options)
+            plain = (
+                method in BODILESS
+                and type(url) is str
+                and url.startswith(ABSOLUTE)
+                and options.pop("timeout", default := self._library.USE_CLIENT_DEFAULT) is default
+                and all(value is None for value in options.values())
+                and not self.params
+                and not self.cookies
+            )
+            return plain_request(self, self._library, method, url, build) if plain else build()
+
+        def _is_plain(self, request: Any, send: Any, options: Mapping[str, Any]) -> bool:
+            default = self._library.USE_CLIENT_DEFAULT
+            return all(value is default for value in options.values()) and is_plain(self, request, send)
+
+
+class SyncCalls(_Calls, _Sync):
+    """What a sync client does beyond httpx, over either backend."""
+
+    _transport_class: type[Any] = ResilientTransport
 
     if not TYPE_CHECKING:  # a type checker sees httpx's own signature
 
         def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
             """As httpx's; one call, however many hops auth and redirects make."""
-            dispatcher = self._host.dispatcher
-            port = getattr(self._transport_for_url(request.url), "port", None) or self._host.sync_port
+            dispatcher, transport = self._host.dispatcher, self._transport_for_url(request.url)
+            ours = isinstance(transport, SyncTransport)
+            port = transport.port if ours else self._host.sync_port
             call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
             token = current_call.set(call)
             try:
-                response = super().send(request, stream=stream, **options)
+                if ours and not stream and self._is_plain(request, transport.handle_request, options):
+                    response = self._send_plain(transport, request, call)
+                else:
+                    response = super().send(request, stream=stream, **options)
             except BaseException as exc:
                 dispatcher.close(call, None, exc)
                 raise
@@ -70,32 +108,48 @@ class SyncCalls(_Sync):
             dispatcher.close(call, response.status_code)
             return response
 
+        def _send_plain(self, transport: Any, request: Any, call: Call) -> Any:
+            started = time.perf_counter()
+            try:
+                response = transport.handle_request(request)
+            except self._library.RequestError as exc:
+                exc.request = request
+                raise
+            if needs_httpx(response):
+                call.arrived = response
+                return super().send(request)
+            receive(response, request, self._encoding)
+            try:
+                response.read()
+            except BaseException:
+                response.close()
+                raise
+            response.elapsed = timedelta(seconds=time.perf_counter() - started)
+            return response
 
-class AsyncCalls(_Async):
+
+class AsyncCalls(_Calls, _Async):
     """What an async client does beyond httpx, over either backend."""
 
     _transport_class: type[Any] = AsyncResilientTransport
-
-    def __init__(self, host: Host, *, scope: Scope | None = None, **options: Any) -> None:
-        owner = object()
-        options = _checked(options, self._transport_class, host, owner)
-        super().__init__(**options)
-        self._host = host
-        self._scope = scope
-        self._owner = owner
 
     if not TYPE_CHECKING:  # a type checker sees httpx's own signature
 
         async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
             """As httpx's; one call, however many hops auth and redirects make."""
-            dispatcher = self._host.dispatcher
-            port = getattr(self._transport_for_url(request.url), "port", None) or self._host.async_port
+            dispatcher, transport = self._host.dispatcher, self._transport_for_url(request.url)
+            ours = isinstance(transport, AsyncTransport)
+            port = transport.port if ours else self._host.async_port
             call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
             token = current_call.set(call)
             try:
-                foreign = self._runs_code_of_the_users(options.get("auth", self.auth))
-                grace = dispatcher.bound_early(call, request.url) if foreign else None
-                sending = super().send(request, stream=stream, **options)
+                grace = None
+                if ours and not stream and self._is_plain(request, transport.handle_async_request, options):
+                    sending = self._send_plain(transport, request, call)
+                else:
+                    if self._runs_code_of_the_users(options.get("auth", self.auth)):
+                        grace = dispatcher.bound_early(call, request.url)
+                    sending = super().send(request, stream=stream, **options)
                 response = await port.guarded(call, sending, grace=grace)
             except BaseException as exc:
                 dispatcher.close(call, None, exc)
@@ -103,6 +157,25 @@ class AsyncCalls(_Async):
             finally:
                 current_call.reset(token)
             dispatcher.close(call, response.status_code)
+            return response
+
+        async def _send_plain(self, transport: Any, request: Any, call: Call) -> Any:
+            started = time.perf_counter()
+            try:
+                response = await transport.handle_async_request(request)
+            except self._library.RequestError as exc:
+                exc.request = request
+                raise
+            if needs_httpx(response):
+                call.arrived = response
+                return await super().send(request)
+            receive(response, request, self._encoding)
+            try:
+                await response.aread()
+            except BaseException:
+                await response.aclose()
+                raise
+            response.elapsed = timedelta(seconds=time.perf_counter() - started)
             return response
 
         def _runs_code_of_the_users(self, auth: Any) -> bool:

@@ -37,9 +37,11 @@ else:
     class Client(client.SyncCalls, httpx2.Client):
         """As resilient_http.Client, but an `httpx2.Client`."""
 
+        _library = httpx2
         _transport_class = ResilientTransport
 
     class AsyncClient(client.AsyncCalls, httpx2.AsyncClient):
         """As resilient_http.AsyncClient, but an `httpx2.AsyncClient`."""
 
+        _library = httpx2
         _transport_class = AsyncResilientTransport

@@ -223,7 +223,8 @@ class SyncTransport:
         dispatcher = self._host.dispatcher
         call = dispatcher.joined(self._owner)
         if call is not None:
-            return drive(dispatcher.hop(call, request))
+            arrived, call.arrived = call.arrived, None
+            return drive(dispatcher.hop(call, request)) if arrived is None else arrived
         call = dispatcher.open(self.port, request.method, streamed=True)
         try:
             response = drive(dispatcher.hop(call, request))
@@ -272,7 +273,8 @@ class AsyncTransport:
         dispatcher = self._host.dispatcher
         call = dispatcher.joined(self._owner)
         if call is not None:
-            return await dispatcher.hop(call, request)
+            arrived, call.arrived = call.arrived, None
+            return await dispatcher.hop(call, request) if arrived is None else arrived
         call = dispatcher.open(self.port, request.method, streamed=True)
         try:
             response = await self.port.guarded(call, dispatcher.hop(call, request))

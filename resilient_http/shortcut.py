@@ -1,0 +1,109 @@
+"""Shortcut: what httpx's clients do for a plain request, without what comes out the same for each call.
+
+httpx parses the URL, merges headers three times, runs an auth flow that does nothing and searches the answer for
+cookies that are not there; together that costs more than all policies. A plain request (no body, parameters, cookies,
+credentials or headers of its own; no auth, no hooks) is built from a URL and headers that were made before, and sent
+without those steps. Everything else takes httpx's own way; so does an answer that needs more (a redirect, a cookie),
+which the transport then hands to httpx as if it came just now.
+
+The user sees no difference: the same classes, attributes, exceptions and log lines.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from types import MethodType
+from typing import Any
+
+KEPT = 1024  # URLs, and sets of headers, that are remembered
+USUAL = 4  # headers that httpx gives each client; with more, one may be a credential, which is not kept
+BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+ABSOLUTE = ("http://", "https://")
+
+_urls: dict[tuple[Any, str], Any] = {}
+
+
+def plain_request(client: Any, library: Any, method: str, url: str, build: Callable[[], Any]) -> Any:
+    """The request that `build` would give, for one that has nothing but a method and a URL.
+
+    Args:
+        client: The client; it has no parameters and no cookies.
+        library: httpx or httpx2.
+        method: In capitals; one whose requests have no body.
+        url: Absolute.
+        build: Has httpx make it.
+    """
+    known = _urls.get((library, url))
+    if known is None:
+        request = build()
+        if len(_urls) >= KEPT:
+            _urls.pop(next(iter(_urls)), None)  # the oldest
+        _urls[library, url] = request.url
+        return request
+    own = tuple(client.headers.raw)
+    request = library.Request(
+        method,
+        known,
+        headers=(_kept_headers if len(own) == USUAL else _headers)(library, known.netloc, own),
+        stream=library.ByteStream(b""),
+        extensions={"timeout": client.timeout.as_dict()},
+    )
+    request.read()
+    return request
+
+
+def _headers(library: Any, host: bytes, own: tuple[tuple[bytes, bytes], ...]) -> Any:
+    headers = library.Headers(own)
+    return headers if "Host" in headers else library.Headers([(b"Host", host), *own])
+
+
+_kept_headers = lru_cache(KEPT)(_headers)
+
+
+def is_plain(client: Any, request: Any, send: Any) -> bool:
+    """Whether httpx would do nothing for a request but hand it to the transport.
+
+    Args:
+        client: The client.
+        request: Its request.
+        send: The transport's method. One that somebody has wrapped (an instrumentation) is called once per request.
+    """
+    hooks = client.event_hooks
+    return (
+        client.auth is None
+        and not hooks["request"]
+        and not hooks["response"]
+        and not client.is_closed
+        and "timeout" in request.extensions
+        and not request.url.userinfo
+        and type(send) is MethodType
+    )
+
+
+def needs_httpx(response: Any) -> bool:
+    """Whether a response asks for more than to be read."""
+    return 300 <= response.status_code < 400 or "set-cookie" in response.headers
+
+
+def receive(response: Any, request: Any, encoding: Any) -> None:
+    """Set what httpx sets on a response before it is read, and log what it logs.
+
+    Args:
+        response: It.
+        request: Its request.
+        encoding: The client's `default_encoding`.
+    """
+    response.request = request
+    response.default_encoding = encoding
+    logger = logging.getLogger(type(request).__module__.partition(".")[0])
+    if logger.isEnabledFor(logging.INFO):
+        logger.info(
+            'HTTP Request: %s %s "%s %d %s"',
+            request.method,
+            request.url,
+            response.http_version,
+            response.status_code,
+            response.reason_phrase,
+        )
