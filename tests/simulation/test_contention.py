@@ -14,8 +14,8 @@ seeds:
     a try is one round trip           0.50    0.40    0.32
     a try is four messages            0.53    0.43    0.34
 
-With a first ceiling of 5 ms each is higher by 0.03 (190 clients) to 0.07 (50). So "by more than half", which the article
-says of 100 clients, is a matter of contention; with 50 it is about half.
+With a first ceiling of 5 ms each is higher by 0.03 (190 clients) to 0.07 (50). So "by more than half", which the
+article says of 100 clients, is a matter of contention; with 50 it is about half.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def calls_of(clients, jitter, *, way, seed):
         (FOUR_MESSAGES, 100, 0.46),
         (FOUR_MESSAGES, 190, 0.37),
     ],
-    ids=lambda value: {ROUND_TRIP: "one round trip", FOUR_MESSAGES: "four messages"}.get(value),
+    ids={ROUND_TRIP: "one round trip", FOUR_MESSAGES: "four messages"}.get,
 )
 def test_full_jitter_needs_about_half_the_calls_of_none_and_less_the_more_contend(way, clients, share):
     full, none = (
