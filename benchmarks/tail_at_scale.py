@@ -5,7 +5,7 @@ The experiment of The Tail at Scale (J. Dean, L. A. Barroso, 2013), through the 
 one. The servers' latencies are stated in tests/simulation/reads.py. Where each request is slow or not by itself, what
 follows from the law for a hedge that is always sent is shown beside it.
 
-It needs no server, comes out alike each time, and takes some ten minutes on two cores.
+It needs no server, comes out alike each time, and takes a quarter of an hour on two cores.
 
     python benchmarks/tail_at_scale.py
     python benchmarks/tail_at_scale.py --wholes 100      sooner; the quantile is then the slowest of all
