@@ -16,7 +16,7 @@ import pytest
 from tests.simulation.reads import KEYS, SLOWNESS, Law, quantile_of, read, whole
 
 P999 = 0.999
-WHOLES = 5
+WHOLES = 3
 
 
 def median_of(slowness, *, hedged):
@@ -29,7 +29,7 @@ def median_of(slowness, *, hedged):
 @pytest.mark.parametrize("hedged", [False, True], ids=["alone", "hedged"])
 def test_a_key_takes_as_long_as_the_quicker_of_its_two_requests(hedged):
     law = Law(0.05)  # so many that it is seen how often both are slow, and so few that the budget pays for all
-    wholes = 20
+    wholes = 15
     took = [one.took for made in read(law, wholes=wholes, hedged=hedged) for one in made]
     slower = law.slower_hedged if hedged else law.slower
     for seconds in (0.005, 0.009, 0.012, 0.015, 0.03, 0.06, 0.1, 0.3):
