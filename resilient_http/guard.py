@@ -16,14 +16,13 @@ from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from resilient_http.call import Attempt, Call
 from resilient_http.errors import Cancelled, DeadlineExceeded, ResilienceError, SettingsError
-from resilient_http.ports.asynchronous import AsyncPort
-from resilient_http.ports.sync import SyncPort, drive
+from resilient_http.ports.sync import drive
 from resilient_http.scope import Deadline, current_scope, enter_scope
 from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.models import UpstreamSettings
 from resilient_http.settings.values import is_async
 from resilient_http.state.outcome import Fault
-from resilient_http.transport import Dispatcher
+from resilient_http.transport import Dispatcher, Host
 from resilient_http.upstreams.upstream import Upstream
 
 P = ParamSpec("P")
@@ -35,22 +34,8 @@ _MAKERS: tuple[Any, ...] = (contextmanager, asynccontextmanager)
 CONTEXT_MANAGERS = frozenset(make(vars).__code__ for make in _MAKERS)  # the code of what they make of any generator
 
 
-class Host(Protocol):
-    """What a guard needs of a Resilience; asked anew for each call, because a fork swaps it."""
-
-    enabled: bool
-
-    @property
-    def dispatcher(self) -> Dispatcher:
-        """The dispatcher of this process."""
-
-    @property
-    def sync_port(self) -> SyncPort:
-        """The port that sync calls share."""
-
-    @property
-    def async_port(self) -> AsyncPort:
-        """The port that async calls share."""
+class GuardHost(Host, Protocol):
+    """What a guard needs of a Resilience: what transports do, and its own state."""
 
     def guarded(self, name: str) -> Upstream:
         """The state of what is guarded by that name."""
@@ -67,7 +52,7 @@ class Guard:
         ignore: Exceptions that say nothing about what is guarded.
     """
 
-    host: Host
+    host: GuardHost
     name: str
     idempotent: bool = False
     ignore: tuple[type[BaseException], ...] = ()

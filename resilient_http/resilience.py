@@ -214,7 +214,7 @@ class Resilience:
         registry = Registry(named, self._unnamed, self._retire)
         self.dispatcher = Dispatcher(self._backend, registry, self._hub)
         if self._sharing is not None:
-            self._shared_circuits = SharedCircuits(self._sharing, registry)
+            self._shared_circuits = SharedCircuits(self._sharing, registry, self._guards)
             self._shared_rates = SharedRates(self._sharing, registry)
             self._sharing.add(self._shared_circuits)
             self._sharing.add(self._shared_rates)
@@ -242,12 +242,7 @@ class Resilience:
             circuit_listeners=self._circuit_listeners,
             rng=random.Random(),
         )
-        if self._sharing is not None and shares(settings):
-            upstream.on_change = self._sharing.wake
-            if isinstance(upstream.bucket, LeasedBucket):
-                root = self._sharing.settings
-                upstream.bucket.rules = LeaseRules(root.interval, root.expires)
-                upstream.bucket.on_need = self._sharing.wake
+        self._share(upstream)
         return upstream
 
     def _guard(self, name: str) -> Upstream:
@@ -259,9 +254,9 @@ class Resilience:
         settings = self.settings.guards.get(name) or GuardSettings()
 
         def composed(upstream: Upstream, _: UpstreamSettings) -> Pipeline:
-            return compose_guard(upstream, settings, self._hub)
+            return self._begins_sharing(compose_guard(upstream, settings, self._hub), upstream.settings)
 
-        return Upstream(
+        guarded = Upstream(
             name,
             upstream_settings(settings),
             self._hub,
@@ -271,12 +266,26 @@ class Resilience:
             circuit_listeners=self._circuit_listeners,
             rng=random.Random(),
         )
+        self._share(guarded)
+        return guarded
 
     def _compose(self, upstream: Upstream, settings: UpstreamSettings) -> Pipeline:
         pipeline = compose(upstream, settings, AttemptTracing(settings.propagate), self._hub)
-        if self._sharing is not None and shares(settings):
-            return replace(pipeline, run=_beginning(self._sharing, pipeline.run))
-        return pipeline
+        return self._begins_sharing(pipeline, settings)
+
+    def _share(self, upstream: Upstream) -> None:
+        if self._sharing is None or not shares(upstream.settings):
+            return
+        upstream.on_change = self._sharing.wake
+        if isinstance(upstream.bucket, LeasedBucket):
+            root = self._sharing.settings
+            upstream.bucket.rules = LeaseRules(root.interval, root.expires)
+            upstream.bucket.on_need = self._sharing.wake
+
+    def _begins_sharing(self, pipeline: Pipeline, settings: UpstreamSettings) -> Pipeline:
+        if self._sharing is None or not shares(settings):
+            return pipeline
+        return replace(pipeline, run=_beginning(self._sharing, pipeline.run))
 
     def _retire(self, endpoint: Endpoint) -> None:
         self.sync_port.retire(endpoint)

@@ -181,7 +181,7 @@ class Dispatcher:
 
 
 class Host(Protocol):
-    """What clients and transports need of a Resilience; asked anew for each call, because a fork swaps it."""
+    """What clients, transports and guards need of a Resilience; asked anew for each call, because a fork swaps it."""
 
     enabled: bool
 
@@ -191,11 +191,11 @@ class Host(Protocol):
 
     @property
     def sync_port(self) -> SyncPort:
-        """The port that sync clients share."""
+        """The port that sync calls share."""
 
     @property
     def async_port(self) -> AsyncPort:
-        """The port that async clients share."""
+        """The port that async calls share."""
 
 
 class SyncTransport:

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from resilient_http.settings.circuit import CircuitSettings
 from resilient_http.settings.limits import ConcurrencySettings
 from resilient_http.settings.retry import BackoffSettings, BudgetSettings
-from resilient_http.settings.validation import Model, mistake_at
+from resilient_http.settings.validation import Model
 from resilient_http.settings.values import Classify, Count, Seconds
 
 
@@ -61,7 +61,7 @@ class GuardSettings(Model):
     Attributes:
         timeout: See GuardTimeoutSettings.
         retry: See GuardRetrySettings; None for no repeats.
-        circuit: See CircuitSettings, but `shared`, which is for upstreams; None for no circuit.
+        circuit: See CircuitSettings; None for no circuit.
         concurrency: See ConcurrencySettings; None for no limit.
     """
 
@@ -69,9 +69,3 @@ class GuardSettings(Model):
     retry: GuardRetrySettings | None = GuardRetrySettings()
     circuit: CircuitSettings | None = CircuitSettings()
     concurrency: ConcurrencySettings | None = ConcurrencySettings()
-
-    @model_validator(mode="after")
-    def _circuits_are_this_processs_own(self) -> Self:
-        if self.circuit is not None and self.circuit.shared is not None:
-            raise mistake_at("circuit", "shared", message="the circuit of a guard is not shared between processes")
-        return self

@@ -305,8 +305,9 @@ class Settings(Model):
         message = 'needs a Redis at the root: "shared": {"redis": "redis://..."}'
         upstreams: list[tuple[tuple[str, ...], UpstreamSettings]] = [(("defaults",), self.defaults)]
         upstreams += [(("upstreams", name), upstream) for name, upstream in self.upstreams.items()]
-        for path, upstream in upstreams:
-            circuit = upstream.circuit
+        circuits = [(path, upstream.circuit) for path, upstream in upstreams]
+        circuits += [(("guards", name), guard.circuit) for name, guard in self.guards.items()]
+        for path, circuit in circuits:
             if self.shared is None and circuit is not None and circuit.shared is not None:
                 raise mistake_at(*path, "circuit", "shared", message=message)
         for path, upstream in upstreams:

@@ -56,12 +56,14 @@ class SharedCircuits:
     Args:
         sharing: Whose thread runs it.
         registry: The upstreams.
+        guards: What is guarded, by name.
     """
 
-    def __init__(self, sharing: Sharing, registry: Registry) -> None:
+    def __init__(self, sharing: Sharing, registry: Registry, guards: Mapping[str, Upstream]) -> None:
         self._sharing = sharing
         self._expires = sharing.settings.expires
         self._registry = registry
+        self._guards = guards
         self._known: dict[str, SharedCircuit] = {}
         self._prefix = f"{sharing.settings.prefix}:circuits"
         self._says = f"{self._prefix}:says:{sharing.process}"
@@ -114,9 +116,10 @@ class SharedCircuits:
         }
 
     def _shared(self) -> dict[str, SharedCircuit]:
+        # A guard's endpoint is guard://NAME: never that of an upstream, which another process may call by that name.
         return {
             (name := f"{upstream.name} {member.url}"): self._of(name, member.circuit, upstream)
-            for upstream in self._registry.all().values()
+            for upstream in (*self._registry.all().values(), *dict(self._guards).values())
             if upstream.settings.circuit is not None and upstream.settings.circuit.shared is not None
             for member in upstream.endpoints.members
             if member.circuit is not None

@@ -7,12 +7,13 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from resilient_http import Resilience
 from resilient_http.ports.sync import drive
@@ -23,7 +24,7 @@ KINDS = ("sync", "asyncio", "trio")
 
 
 class Process:
-    """A process with a Resilience of its own, and one upstream "payments" in it.
+    """A process with a Resilience of its own, one upstream "payments" in it, and a guarded function.
 
     Args:
         kind: "sync", "asyncio" or "trio".
@@ -47,6 +48,10 @@ class Process:
         """The outcome of each call: a status, or the name of the exception."""
         return self._ask({"call": path, "times": times})
 
+    def query(self, result: str, times: int = 1) -> list[str]:
+        """Call what is guarded as "inventory-db": it fails when told "fail". The results, or the exceptions' names."""
+        return self._ask({"query": result, "times": times})
+
     def begin_flood(self, seconds: float, gap: float = 0.002) -> None:
         """Have it make calls for so long, with gaps between them; end_flood() hears of them."""
         self._say({"flood": seconds, "gap": gap})
@@ -67,6 +72,11 @@ class Process:
     @property
     def circuit(self) -> dict[str, Any]:
         return self.status()["upstreams"]["payments"]["endpoints"][0]["circuit"]
+
+    @property
+    def guard(self) -> dict[str, Any]:
+        """The circuit of what is guarded."""
+        return self.status()["guards"]["inventory-db"]["endpoints"][0]["circuit"]
 
     def events(self) -> list[str]:
         """What its listener was told, and its log."""
@@ -119,13 +129,24 @@ def main(kind: str, settings: str) -> None:
     logger.setLevel(logging.INFO)
     logger.addHandler(Notes(told))
     resilience = Resilience(json.loads(settings), listeners=[lambda event: told.append(repr(event))])
+    guard = resilience.guard("inventory-db")
     if kind == "sync":
-        drive(obey(resilience, told, SyncSteps(resilience.client())))
+        guarded = guard(look_up)
+
+        async def query(result: str) -> str:
+            return guarded(result)
+
+        drive(obey(resilience, told, SyncSteps(resilience.client()), query))
         return
+
+    @guard
+    async def query_in_loop(result: str) -> str:
+        await anyio.lowlevel.checkpoint()
+        return look_up(result)
 
     async def in_loop() -> None:
         async with resilience.async_client() as client:
-            await obey(resilience, told, AsyncSteps(client))
+            await obey(resilience, told, AsyncSteps(client), query_in_loop)
 
     anyio.run(in_loop, backend=kind)
 
@@ -141,12 +162,21 @@ class Notes(logging.Handler):
         self._told.append(f"log: {self.format(record)}")
 
 
-async def obey(resilience: Resilience, told: list[str], client: Any) -> None:
+def look_up(result: str) -> str:
+    """What a database says."""
+    if result == "fail":
+        raise ConnectionError
+    return result
+
+
+async def obey(resilience: Resilience, told: list[str], client: Any, query: Callable[[str], Awaitable[str]]) -> None:
     """Answer each line of standard input."""
     for line in sys.stdin:
         match json.loads(line):
             case {"call": path, "times": times}:
                 answer: Any = [await outcome_of(client, path) for _ in range(times)]
+            case {"query": result, "times": times}:
+                answer = [await result_of(query, result) for _ in range(times)]
             case {"flood": seconds, "gap": gap}:
                 answer = await flood(client, seconds, gap)
             case {"status": _}:
@@ -183,6 +213,14 @@ async def outcome_of(client: Any, path: str) -> str:
     """Make a call."""
     try:
         return str((await client.get(f"http://payments{path}")).status_code)
+    except Exception as exc:  # noqa: BLE001 - the test looks at it
+        return type(exc).__name__
+
+
+async def result_of(query: Callable[[str], Awaitable[str]], result: str) -> str:
+    """Call what is guarded."""
+    try:
+        return await query(result)
     except Exception as exc:  # noqa: BLE001 - the test looks at it
         return type(exc).__name__
 

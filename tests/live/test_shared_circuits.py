@@ -360,6 +360,30 @@ def test_a_forked_child_shares_as_a_process_of_its_own(node, redis):
         assert resilience.status()["shared"]["connected"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_guarded_is_shared_too_and_not_with_an_upstream_of_its_name(kind, start, node, redis):
+    circuit = {"open_for": 1.0, "jitter": 0.0, "successes": 1, "shared": {"quorum": 1, "veto": 0.1}}
+    shared = {"redis": redis.url, "expires": 1.0}
+    a, b = (start(kind, {"shared": shared, "guards": {"inventory-db": {"circuit": circuit}}}) for _ in range(2))
+    upstream = {"endpoints": [node.server.url], "circuit": circuit}
+    with Resilience({"shared": shared, "upstreams": {"inventory-db": upstream}}) as other, other.client() as client:
+        client.get("http://inventory-db/good")
+        assert a.query("12") == b.query("12") == ["12"]
+        within(5.0, lambda: all(each["shared"]["connected"] for each in (a.status(), b.status(), other.status())))
+        time.sleep(0.2)
+
+        a.query("fail", 5)
+        within(1.0, lambda: b.guard["state"] == "open")
+        assert b.guard["cause"] == "other processes"
+        assert b.query("12") == ["CircuitOpen"]
+        assert b.status()["shared"]["circuits"]["inventory-db guard://inventory-db"]["open"] == 1
+        assert other.status()["shared"]["circuits"][f"inventory-db {node.server.url}"]["open"] == 0
+        assert client.get("http://inventory-db/good").status_code == 200
+
+        within(4.0, lambda: "12" in a.query("12") + b.query("12"))
+        within(1.0, lambda: a.guard["state"] == b.guard["state"] == "closed")
+
+
 STRAYS = {
     "no text": lambda client, key: client.set(key, b"\xff\xfe"),
     "no baton": lambda client, key: client.set(key, "garbage"),

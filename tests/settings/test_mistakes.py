@@ -354,7 +354,6 @@ def test_middleware_is_async_and_takes_two_arguments(ring, value, says):
         ({"db": {"retry": {"classify": not_plain}}}, "guards.db.retry.classify"),
         ({"db": {"retry": {"max_wait": -1}}}, "guards.db.retry.max_wait"),
         ({"db": {"circuit": {"window": 10}}}, "guards.db.circuit"),
-        ({"db": {"circuit": {"shared": {}}}}, "guards.db.circuit.shared"),
         ({"db": {"retry": {"classify": lambda: True}}}, "guards.db.retry.classify"),
         ({"db": {"concurrency": {"limit": 0}}}, "guards.db.concurrency.limit"),
         ({"db": {"endpoints": []}}, "guards.db.endpoints"),
@@ -443,6 +442,11 @@ def test_a_circuit_is_shared_through_something():
     assert error.path == "upstreams.payments.circuit.shared"
     assert "needs a Redis at the root" in str(error)
     assert refused(defaults={"circuit": {"shared": {}}}).path == "defaults.circuit.shared"
+    error = refused(guards={"db": {"circuit": {"shared": {}}}})
+    assert error.path == "guards.db.circuit.shared"
+    assert "needs a Redis at the root" in str(error)
+    quorum = {"db": {"circuit": {"shared": {"quorum": 0}}}}
+    assert refused(shared={"redis": "redis://n1"}, guards=quorum).path == "guards.db.circuit.shared.quorum"
 
 
 def test_a_rate_is_shared_through_something():
