@@ -39,6 +39,8 @@ from resilient_http.upstreams.upstream import Pipeline, Upstream
 
 SWITCH = "RESILIENT_HTTP_ENABLED"  # an operator's way out, whatever the settings say
 OFF = {"false", "0", "no", "off"}
+SCOPED = {"scope", "base_url"}  # the options of a client for one inbound request
+MODELS = 100  # base_urls of such clients that are remembered
 
 
 class Resilience:
@@ -72,6 +74,7 @@ class Resilience:
         self._hub = Hub(listeners)
         self._circuit_listeners = tuple(circuit_listeners)
         load_provider()
+        self._models: dict[Any, Any] = {}
         self._end_sharing: weakref.finalize[[], Resilience] | None = None
         self._begin()
         _alive.add(self)
@@ -85,13 +88,13 @@ class Resilience:
                 Beyond httpx's, `scope=` (a Scope) binds the client to one inbound request wherever it is used; without
                 it each call takes the scope it is made in.
         """
-        kind: type[Client] = self._over_backend("Client", Client)
-        return kind(self, **options)
+        client: Client = self._client(self._over_backend("Client", Client), options)
+        return client
 
     def async_client(self, **options: Any) -> AsyncClient:
         """An async client: an `httpx.AsyncClient`. Options as client()."""
-        kind: type[AsyncClient] = self._over_backend("AsyncClient", AsyncClient)
-        return kind(self, **options)
+        client: AsyncClient = self._client(self._over_backend("AsyncClient", AsyncClient), options)
+        return client
 
     def transport(self, engine: Any = None) -> ResilientTransport:
         """A transport for code that brings its own `httpx.Client`.
@@ -290,6 +293,18 @@ class Resilience:
     def _retire(self, endpoint: Endpoint) -> None:
         self.sync_port.retire(endpoint)
         self.async_port.retire(endpoint)
+
+    def _client(self, kind: Any, options: dict[str, Any]) -> Any:
+        """A client; those that frameworks make, one for each inbound request, are made after a model."""
+        base_url = options.get("base_url", "")
+        if not options.keys() <= SCOPED or type(base_url) is not str:
+            return kind(self, **options)
+        model = self._models.get((kind, base_url))
+        if model is None:
+            model = kind(self, base_url=base_url)
+            if len(self._models) < MODELS:
+                self._models[kind, base_url] = model
+        return kind.like(model, self, options.get("scope"))
 
     def _over_backend(self, name: str, default: Any) -> Any:
         if self._backend.name == "httpx":

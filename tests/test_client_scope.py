@@ -1,5 +1,6 @@
 """A client that is bound to an inbound request keeps its deadline and trace wherever it is used."""
 
+import enum
 import threading
 import time
 
@@ -118,3 +119,36 @@ def test_a_call_in_a_detached_block_outlives_the_spent_deadline_of_its_client(fa
             client.get(server.url)
         with detached():
             assert client.get(server.url).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["Client", "AsyncClient"])
+@pytest.mark.parametrize("options", [{}, {"base_url": "http://payments/v1"}])
+def test_a_client_that_is_made_after_a_model_shares_nothing_that_can_be_changed(backend, kind, options):
+    resilience = Resilience({"backend": backend})
+    make = {"Client": resilience.client, "AsyncClient": resilience.async_client}[kind]
+    one, other = make(**options), make(**options)
+    made_by_httpx = type(one)(resilience, **options)
+
+    assert vars(one).keys() == vars(made_by_httpx).keys()
+    unchangeable = (str, int, bool, type(None), type(one.base_url), type(one.params), type(one.timeout), enum.Enum)
+    shared = [name for name, value in vars(one).items() if value is vars(other)[name]]
+    assert [name for name in shared if not isinstance(vars(one)[name], unchangeable)] == ["_host"]
+    assert (one.base_url, one.timeout, one.headers, dict(one.cookies), one.event_hooks) == (
+        made_by_httpx.base_url, made_by_httpx.timeout, made_by_httpx.headers, {}, made_by_httpx.event_hooks,
+    )  # fmt: skip
+
+
+def test_what_one_request_does_to_its_client_is_not_seen_by_the_next(backend):
+    resilience = Resilience({"backend": backend})
+    first = resilience.client()
+    first.headers["Authorization"] = "Bearer sesame"
+    first.cookies.set("session", "1")
+    first.event_hooks["request"].append(print)
+    first.base_url = "http://elsewhere/"
+    first.close()
+
+    second = resilience.client()
+
+    assert "Authorization" not in second.headers
+    assert (dict(second.cookies), second.event_hooks["request"], str(second.base_url)) == ({}, [], "")
+    assert not second.is_closed

@@ -160,7 +160,7 @@ class Endpoint:
         """
         with self._lock:
             self.in_flight -= 1
-            if outcome in FAILED:
+            if outcome is not Outcome.SUCCESS and outcome in FAILED:  # an enum is hashed in Python
                 self._penalty = self._faded(now) + PENALTY
                 self._penalised = now
             silent_too = 0

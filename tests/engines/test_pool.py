@@ -24,7 +24,7 @@ def test_a_request_has_the_attributes_that_a_copy_of_it_takes(library):
     request = library.Request("POST", "http://a/", content=b"x")
 
     assert {"method", "url", "headers", "extensions", "stream"} <= request.__dict__.keys()
-    assert request.headers.raw[0] == (b"Host", b"a")
+    assert request.headers._list[0] == (b"Host", b"host", b"a")
 
 
 def test_engines_of_plain_http_read_no_certificates(backend):
