@@ -1,27 +1,34 @@
-"""An outbound HTTP client for web services that cannot take the service down."""
+"""An outbound HTTP client for web services that cannot take the service down.
 
-from resilient_http.answers import Answer, answer_to
-from resilient_http.client import AsyncClient, Client
-from resilient_http.errors import (
-    Cancelled,
-    CircuitOpen,
-    DeadlineExceeded,
-    ForeignAwait,
-    NoEndpoint,
-    RateLimited,
-    Refused,
-    ResilienceError,
-    Saturated,
-    SettingsError,
-    SettingsMistake,
-)
-from resilient_http.inbound import Arrival
-from resilient_http.journal import Journal, journal_of
-from resilient_http.resilience import Resilience
-from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
-from resilient_http.settings.models import Settings
-from resilient_http.settings.overrides import call_options
-from resilient_http.transport import AsyncResilientTransport, ResilientTransport
+Each name is loaded when it is first asked for: a module that imports the package for one exception loads no more.
+"""
+
+import importlib
+import typing
+
+if typing.TYPE_CHECKING:
+    from resilient_http.answers import Answer, answer_to
+    from resilient_http.client import AsyncClient, Client
+    from resilient_http.errors import (
+        Cancelled,
+        CircuitOpen,
+        DeadlineExceeded,
+        ForeignAwait,
+        NoEndpoint,
+        RateLimited,
+        Refused,
+        ResilienceError,
+        Saturated,
+        SettingsError,
+        SettingsMistake,
+    )
+    from resilient_http.inbound import Arrival
+    from resilient_http.journal import Journal, journal_of
+    from resilient_http.resilience import Resilience
+    from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
+    from resilient_http.settings.models import Settings
+    from resilient_http.settings.overrides import call_options
+    from resilient_http.transport import AsyncResilientTransport, ResilientTransport
 
 __all__ = [
     "Answer",
@@ -54,3 +61,48 @@ __all__ = [
     "journal_of",
     "remaining",
 ]
+
+_HOMES = {
+    "Answer": "answers",
+    "Arrival": "inbound",
+    "AsyncClient": "client",
+    "AsyncResilientTransport": "transport",
+    "Cancellation": "scope",
+    "Cancelled": "errors",
+    "CircuitOpen": "errors",
+    "Client": "client",
+    "DeadlineExceeded": "errors",
+    "ForeignAwait": "errors",
+    "Journal": "journal",
+    "NoEndpoint": "errors",
+    "RateLimited": "errors",
+    "Refused": "errors",
+    "Resilience": "resilience",
+    "ResilienceError": "errors",
+    "ResilientTransport": "transport",
+    "Saturated": "errors",
+    "Scope": "scope",
+    "Settings": "settings.models",
+    "SettingsError": "errors",
+    "SettingsMistake": "errors",
+    "answer_to": "answers",
+    "call_options": "settings.overrides",
+    "deadline": "scope",
+    "detached": "scope",
+    "enter_scope": "scope",
+    "journal_of": "journal",
+    "remaining": "scope",
+}
+
+
+def __getattr__(name: str) -> typing.Any:
+    home = _HOMES.get(name)
+    if home is None:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

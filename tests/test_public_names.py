@@ -20,6 +20,7 @@ HEAVY = ["asgiref", "django", "fastapi", "httpx2", "opentelemetry.sdk", "pydanti
 @pytest.mark.parametrize("name", PACKAGES)
 def test_all_is_sorted_and_equals_what_is_public(name):
     package = importlib.import_module(name)
+    assert all(getattr(package, each) is not None for each in package.__all__)  # loads them
     public = {
         key for key, value in vars(package).items() if not key.startswith("_") and not isinstance(value, ModuleType)
     }
@@ -41,7 +42,7 @@ def test_types_are_told_to_users(name):
 @pytest.mark.parametrize(
     ("statement", "unwanted"),
     [
-        ("import resilient_http", HEAVY),
+        ("from resilient_http import *", HEAVY),
         ("import resilient_http_fastapi", ["asgiref", "django", "httpx2", "opentelemetry.sdk", "trio"]),
         ("import resilient_http_django", ["fastapi", "httpx2", "opentelemetry.sdk", "starlette", "trio"]),
         # httpcore2 imports trio itself, where that is installed.
@@ -51,6 +52,15 @@ def test_types_are_told_to_users(name):
 )
 def test_import_is_light(statement, unwanted):
     assert set(_imported_by(statement)) & set(unwanted) == set()
+
+
+def test_names_are_loaded_when_they_are_asked_for():
+    assert "resilient_http.settings" not in _imported_by("import resilient_http")
+    assert "resilient_http.settings" not in _imported_by("from resilient_http import deadline, detached")
+    assert "resilient_http.settings" in _imported_by("from resilient_http import Resilience")
+    assert set(resilient_http.__all__) <= set(dir(resilient_http))
+    with pytest.raises(AttributeError, match="module 'resilient_http' has no attribute 'Resilence'"):
+        resilient_http.Resilence  # noqa: B018
 
 
 def test_unwanted_imports_would_be_seen():
