@@ -4,8 +4,10 @@ import httpx
 import pytest
 from opentelemetry import baggage, context, trace
 from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from resilient_http import CircuitOpen, Scope, enter_scope
+from resilient_http.telemetry.tracing import w3c
 from tests.live.callers import Caller
 from tests.live.servers import answer, redirect, reset
 from tests.telemetry.sdk import tracing
@@ -266,3 +268,14 @@ def test_a_trace_callback_of_the_users_is_called_on_repeats_too(kind, fault_serv
     caller.run(caller.resilience(settings), body)
 
     assert seen.count("http11.send_request_headers.started") == 2
+
+
+@pytest.mark.parametrize("state", [[], [("vendor", "1"), ("other", "2")]])
+@pytest.mark.parametrize("flags", [0, 1, 3])
+def test_what_carries_a_span_is_what_opentelemetrys_propagator_says(state, flags):
+    span = trace.SpanContext(int(TRACE_ID, 16), int(PARENT_ID, 16), False, flags, trace.TraceState(state))
+    carrier = {}
+    TraceContextTextMapPropagator().inject(carrier, trace.set_span_in_context(trace.NonRecordingSpan(span)))
+
+    assert dict(w3c(span)) == carrier
+    assert w3c(trace.INVALID_SPAN_CONTEXT) == ()
