@@ -185,7 +185,7 @@ def _balance(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> Balanc
 
 def _hedge(hedge: HedgeSettings, settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> HedgePolicy:
     statuses = frozenset() if settings.retry is None else frozenset(settings.retry.statuses)
-    rules = HedgeRules(hedge.seconds, hedge.quantile, statuses, hedge.observe)
+    rules = HedgeRules(hedge.seconds, hedge.quantile, statuses, settings.http2, hedge.observe)
     return HedgePolicy(rules, upstream.latency, upstream.budget, upstream.endpoints.usual, upstream.hedges, hub)
 
 

@@ -7,7 +7,8 @@ A hedge is sent when all of these hold, asked in this order:
     2. the delay is known: seconds, or a quantile of the upstream's own latency once `KNOWN` of them are;
     3. the attempt has not ended within the delay, did not queue for its permit, and is no probe of a circuit;
     4. a usual attempt fits into what is left of the deadline;
-    5. the budget has a token, and keeps half of what it holds for retries.
+    5. the budget has a token, and keeps half of what it holds for retries;
+    6. the port can send one now: a sync one has a thread for it.
 
 The loser is cut off. It says that its endpoint takes at least so long (see docs/circuit.md).
 
@@ -41,12 +42,14 @@ class HedgeRules:
         delay: Seconds, or None to go by the quantile.
         quantile: Share of the attempts, 0 to 1, that are over by then.
         statuses: What is no good answer.
+        shared: Whether attempts may share a connection, as over HTTP/2.
         observe: Send none, and tell what would have been sent.
     """
 
     delay: float | None = None
     quantile: float = 0.95
     statuses: frozenset[int] = RETRYABLE_STATUSES
+    shared: bool = False
     observe: bool = False
 
 
@@ -82,13 +85,15 @@ class HedgePolicy:
             return await proceed(first)
         hedges: list[Attempt] = []
 
-        def hedge() -> Attempt | None:
-            attempt = self._hedge(first, delay)
+        def hedge(refusal: str | None = None) -> Attempt | None:
+            attempt = self._hedge(first, delay, refusal)
             if attempt is not None:
                 hedges.append(attempt)
             return attempt
 
-        response, error, won = await call.port.race(proceed, first, delay, hedge, self._is_good)
+        response, error, won = await call.port.race(
+            proceed, first, delay, hedge, self._is_good, shared=self._rules.shared
+        )
         if hedges:
             self._tell(call, first, hedges[0], won=won)
         if error is not None:
@@ -102,10 +107,10 @@ class HedgePolicy:
             return self._rules.delay
         return self._latency.quantile(self._rules.quantile) if self._latency.known >= KNOWN else None
 
-    def _hedge(self, first: Attempt, delay: float) -> Attempt | None:
-        """The second attempt, or None when there shall be none."""
+    def _hedge(self, first: Attempt, delay: float, refusal: str | None) -> Attempt | None:
+        """The second attempt, or None when there shall be none, for a reason of the port's or of ours."""
         call, now = first.call, first.call.port.now()
-        refusal = self._refuse(first, now)
+        refusal = refusal or self._refuse(first, now)
         if refusal is not None:
             self._tally.add(f"suppressed: {refusal}")
             call.journal.note(f"no hedge: {refusal}")

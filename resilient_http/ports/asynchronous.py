@@ -79,8 +79,10 @@ class AsyncPort(Messages):
         run: Callable[[Attempt], Awaitable[Any]],
         first: Attempt,
         delay: float,
-        hedge: Callable[[], Attempt | None],
+        hedge: Callable[..., Attempt | None],
         good: Callable[[Any], bool],
+        *,
+        shared: bool = False,
     ) -> tuple[Any, BaseException | None, bool]:
         """Run both in this loop; the loser is cancelled."""
         race = AsyncRace(run, first, delay, hedge, good)

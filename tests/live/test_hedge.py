@@ -57,7 +57,7 @@ def test_a_second_node_answers_for_one_that_hangs_and_nothing_is_left(caller, fa
     assert AFTER <= took < SLOW / 2
     assert [(entry.hedge, entry.decision) for entry in journal.attempts] == [(False, "lost"), (True, "return")]
     assert sorted(len(node.requests) for node in nodes) == [1, 1]
-    assert journal.attempts[0].duration >= AFTER  # although it may not have ended yet
+    assert journal.attempts[0].duration >= AFTER * 0.9  # it began a little after its call
     assert "None" not in str(journal)
     assert HedgeFinished("payments", 2, won=True) in events
     for node in nodes:
