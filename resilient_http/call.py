@@ -53,7 +53,7 @@ class Port(Protocol):
     def wall_now(self) -> float:
         """Wall-clock seconds since the epoch."""
 
-    async def race(
+    def race(
         self,
         run: Callable[[Attempt], Awaitable[Any]],
         first: Attempt,
@@ -62,7 +62,7 @@ class Port(Protocol):
         good: Callable[[Any], bool],
         *,
         shared: bool = False,
-    ) -> tuple[Any, BaseException | None, bool]:
+    ) -> Awaitable[tuple[Any, BaseException | None, bool]]:
         """Run an attempt and, when it has not ended after `delay` seconds, another one beside it; see state/race.py.
 
         The loser is told (`lost`) and cut off; what it holds is freed.

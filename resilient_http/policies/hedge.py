@@ -58,7 +58,7 @@ class HedgePolicy:
 
     Args:
         rules: When.
-        latency: Of the upstream's attempts; this policy records it.
+        latency: Of the upstream's attempts; this policy records it where a quantile of it is the delay.
         budget: The upstream's bucket, or None for no budget.
         usual: Gives the seconds that an attempt usually takes.
         tally: Counts what was decided.
@@ -79,7 +79,8 @@ class HedgePolicy:
     async def __call__(self, call: Call, proceed: AttemptProceed) -> Any:
         """What the first attempt or its hedge ends in."""
         first = Attempt(call, call.port.now())
-        first.at_end(self._learn)
+        if self._rules.delay is None:
+            first.at_end(self._learn)
         delay = self._delay(call)
         if delay is None:
             return await proceed(first)
@@ -124,7 +125,8 @@ class HedgePolicy:
             return None
         self._tally.add("sent")
         hedge = Attempt(call, now, hedge=True)
-        hedge.at_end(self._learn)
+        if self._rules.delay is None:
+            hedge.at_end(self._learn)
         hedge.at_end(self._refund)
         if self._hub.listeners:
             self._hub.emit(HedgeSent(call.upstream, hedge.number, delay))

@@ -57,7 +57,7 @@ class SyncPort(Messages):
         self._addressed = isinstance(engine, backend.module.HTTPTransport)
         self._body = sync_body(backend.module)
 
-    async def race(
+    def race(
         self,
         run: Callable[[Attempt], Awaitable[Any]],
         first: Attempt,
@@ -66,11 +66,11 @@ class SyncPort(Messages):
         good: Callable[[Any], bool],
         *,
         shared: bool = False,
-    ) -> tuple[Any, BaseException | None, bool]:
+    ) -> Coroutine[Any, Any, tuple[Any, BaseException | None, bool]]:
         """Run the first here and the hedge in a thread of ours; both there, where we could not cut the first."""
         if self._engine is None and not shared:
-            return await SyncRace(run, drive, first, hedge, good, self._threads).decide(self.now() + delay)
-        return await self._race_in_threads(run, first, delay, hedge, good)
+            return SyncRace(run, drive, first, hedge, good, self._threads).decide(first.started + delay)
+        return self._race_in_threads(run, first, delay, hedge, good)
 
     async def _race_in_threads(
         self,
