@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from resilient_http import Resilience, Scope, call_options, deadline, enter_scope
-from resilient_http.events import HedgeFinished
+from resilient_http.events import HedgeFinished, HedgeSuppressed
 from tests.live.callers import Caller
 from tests.live.servers import answer, delay, drip_body, hang
 from tests.live.test_cancellation import open_sockets
@@ -190,12 +190,16 @@ def test_a_caller_that_gives_up_takes_both_along(loop, backend, fault_server):
 
 
 def test_when_there_is_no_thread_for_it_the_call_is_made_without(backend, fault_server):
-    node = fault_server(delay(0.3, answer(200, "ok")))
-    resilience = Resilience({"backend": backend, **upstream(node.url)})
+    node, events = fault_server(delay(0.3, answer(200, "ok"))), []
+    resilience = Resilience({"backend": backend, **upstream(node.url)}, listeners=[events.append])
     resilience.sync_port._threads._limit = 0
     with resilience, resilience.client() as client:
-        assert client.get("http://payments/").text == "ok"
+        response = client.get("http://payments/")
+        assert response.text == "ok"
     assert len(node.requests) == 1
+    assert HedgeSuppressed("payments", "threads") in events
+    assert "no hedge: threads" in str(response.extensions["resilient_http"])
+    assert resilience.status()["upstreams"]["payments"]["hedges"] == {"suppressed: threads": 1}
 
 
 def test_thirty_two_threads_hedge_at_once(backend, fault_server):
