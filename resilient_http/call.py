@@ -61,7 +61,7 @@ class Port(Protocol):
         hedge: Callable[..., Attempt | None],
         good: Callable[[Any], bool],
         *,
-        shared: bool = False,
+        cuttable: bool = True,
     ) -> Awaitable[tuple[Any, BaseException | None, bool]]:
         """Run an attempt and, when it has not ended after `delay` seconds, another one beside it; see state/race.py.
 
@@ -73,7 +73,7 @@ class Port(Protocol):
             delay: Seconds.
             hedge: Gives the other one, or None when there shall be none; told a reason, it gives none, and notes that.
             good: Whether a response wins.
-            shared: Whether attempts may share a connection, which cannot be cut for one of them (HTTP/2).
+            cuttable: Whether an attempt waits on sockets of its own alone, and so can be cut wherever it waits.
 
         Returns:
             The winner's response, or its exception, and whether it was the hedge. The exception of a first attempt that

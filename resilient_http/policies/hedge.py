@@ -42,14 +42,14 @@ class HedgeRules:
         delay: Seconds, or None to go by the quantile.
         quantile: Share of the attempts, 0 to 1, that are over by then.
         statuses: What is no good answer.
-        shared: Whether attempts may share a connection, as over HTTP/2.
+        cuttable: Whether attempts wait on sockets of their own alone: not over HTTP/2, where they share a connection.
         observe: Send none, and tell what would have been sent.
     """
 
     delay: float | None = None
     quantile: float = 0.95
     statuses: frozenset[int] = RETRYABLE_STATUSES
-    shared: bool = False
+    cuttable: bool = True
     observe: bool = False
 
 
@@ -93,7 +93,7 @@ class HedgePolicy:
             return attempt
 
         response, error, won = await call.port.race(
-            proceed, first, delay, hedge, self._is_good, shared=self._rules.shared
+            proceed, first, delay, hedge, self._is_good, cuttable=self._rules.cuttable
         )
         if hedges:
             self._tell(call, first, hedges[0], won=won)

@@ -81,7 +81,7 @@ class AsyncPort(Messages):
         hedge: Callable[..., Attempt | None],
         good: Callable[[Any], bool],
         *,
-        shared: bool = False,
+        cuttable: bool = True,
     ) -> tuple[Any, BaseException | None, bool]:
         """Run both in this loop; the loser is cancelled."""
         race = AsyncRace(run, first, delay, hedge, good)

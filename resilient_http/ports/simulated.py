@@ -97,7 +97,7 @@ class SimulatedPort:
         hedge: Callable[..., Attempt | None],
         good: Callable[[Any], bool],
         *,
-        shared: bool = False,
+        cuttable: bool = True,
     ) -> tuple[Any, BaseException | None, bool]:
         """Run both as simulated tasks; the loser is cut where it waits."""
         race, caller = Race(good), self._current

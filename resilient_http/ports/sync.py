@@ -65,10 +65,10 @@ class SyncPort(Messages):
         hedge: Callable[..., Attempt | None],
         good: Callable[[Any], bool],
         *,
-        shared: bool = False,
+        cuttable: bool = True,
     ) -> Coroutine[Any, Any, tuple[Any, BaseException | None, bool]]:
         """Run the first here and the hedge in a thread of ours; both there, where we could not cut the first."""
-        if self._engine is None and not shared:
+        if self._engine is None and cuttable:
             return SyncRace(run, drive, first, hedge, good, self._threads).decide(first.started + delay)
         return self._race_in_threads(run, first, delay, hedge, good)
 
