@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from resilient_http.errors import Cancelled, DeadlineExceeded, Refused
 from resilient_http.journal import Entry, Journal, describe
 from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
+from resilient_http.state.grip import Grip
 from resilient_http.state.outcome import Fault, Outcome
 
 if TYPE_CHECKING:
@@ -52,14 +53,16 @@ class Port(Protocol):
     def wall_now(self) -> float:
         """Wall-clock seconds since the epoch."""
 
-    async def race(
+    def race(
         self,
         run: Callable[[Attempt], Awaitable[Any]],
         first: Attempt,
         delay: float,
-        hedge: Callable[[], Attempt | None],
+        hedge: Callable[..., Attempt | None],
         good: Callable[[Any], bool],
-    ) -> tuple[Any, BaseException | None, bool]:
+        *,
+        cuttable: bool = True,
+    ) -> Awaitable[tuple[Any, BaseException | None, bool]]:
         """Run an attempt and, when it has not ended after `delay` seconds, another one beside it; see state/race.py.
 
         The loser is told (`lost`) and cut off; what it holds is freed.
@@ -68,11 +71,13 @@ class Port(Protocol):
             run: What is done with each.
             first: The first.
             delay: Seconds.
-            hedge: Gives the other one, or None when there shall be none.
+            hedge: Gives the other one, or None when there shall be none; told a reason, it gives none, and notes that.
             good: Whether a response wins.
+            cuttable: Whether an attempt waits on sockets of its own alone, and so can be cut wherever it waits.
 
         Returns:
-            The winner's response, or its exception, and whether it was the hedge.
+            The winner's response, or its exception, and whether it was the hedge. The exception of a first attempt that
+            was alone may be raised as well.
         """
 
     async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
@@ -275,6 +280,7 @@ class Attempt:
         hedge: Whether it was sent beside another one that took long.
         raced: Whether there may be another one beside it, so that it has to look whether it has lost.
         lost: Whether the other one has answered.
+        grip: What it can be cut at when it has lost, or None where its waits look for themselves.
         narrowed: Whether a caller's own short timeout cuts it before the upstream's settings would.
         headers: Header fields of this attempt alone: the trace.
         trace: An httpcore trace callback of this attempt's, or None.
@@ -292,6 +298,7 @@ class Attempt:
     narrowed = False
     raced = False
     lost = False
+    grip: Grip | None = None
     endpoint: Endpoint | None = None
     permit: Permit | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -334,6 +341,12 @@ class Attempt:
     def gone(self) -> bool:
         """Whether nobody waits for it any more."""
         return self.lost or self.call.gone
+
+    def lose(self) -> None:
+        """The other one has answered: this one shall wait for nothing any more. From any thread."""
+        self.lost = True
+        if self.grip is not None:
+            self.grip.cut()
 
     def cancelled(self) -> Cancelled:
         """The error for an attempt that nobody waits for."""

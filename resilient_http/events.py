@@ -72,7 +72,7 @@ class HedgeFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class HedgeSuppressed(Event):
-    """A first attempt took long, and no hedge was sent, because of `why`: queued, probe, deadline, budget."""
+    """A first attempt took long, and no hedge was sent, because of `why`: queued, probe, deadline, budget, threads."""
 
     why: str
 

@@ -185,7 +185,10 @@ def _balance(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> Balanc
 
 def _hedge(hedge: HedgeSettings, settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> HedgePolicy:
     statuses = frozenset() if settings.retry is None else frozenset(settings.retry.statuses)
-    rules = HedgeRules(hedge.seconds, hedge.quantile, statuses, hedge.observe)
+    # What a SOCKS proxy is told has no time limit of httpcore's, so our sockets do not know whose it is.
+    by_socks = settings.proxy is not None and settings.proxy.get_secret_value().startswith("socks")
+    cuttable = not (settings.http2 or by_socks)
+    rules = HedgeRules(hedge.seconds, hedge.quantile, statuses, cuttable, hedge.observe)
     return HedgePolicy(rules, upstream.latency, upstream.budget, upstream.endpoints.usual, upstream.hedges, hub)
 
 

@@ -28,6 +28,7 @@ from resilient_http.engines.network import (
 )
 from resilient_http.engines.resolver import Address, literal, resolver
 from resilient_http.engines.tls_in_tls import TlsInTls
+from resilient_http.state.grip import Grip
 
 T = TypeVar("T")
 
@@ -41,16 +42,23 @@ class Patience:
         timeout: The operation's timeout, an Allowance of its attempt.
         late: The exception for when it is too late.
         clamped: Whether the deadline counts.
+        alone: Whether nobody else waits on the same connection, so that it can be cut for this attempt.
+
+    Attributes:
+        grip: What the attempt can be cut by while it waits, or None.
     """
 
-    __slots__ = ("_allowed", "_attempt", "_late", "_started", "_timeout")
+    __slots__ = ("_allowed", "_attempt", "_late", "_started", "_timeout", "grip")
 
-    def __init__(self, timeout: float | None, late: Callable[[str], Exception], *, clamped: bool = True) -> None:
+    def __init__(
+        self, timeout: float | None, late: Callable[[str], Exception], *, clamped: bool = True, alone: bool = True
+    ) -> None:
         self._started = time.monotonic()
         self._timeout = timeout
         self._late = late
         self._allowed = clamp(timeout, self._started) if clamped else unclamped(timeout)
-        self._attempt = cancellable(timeout)
+        self._attempt = attempt = cancellable(timeout)
+        self.grip = attempt.grip if attempt is not None and alone else None
 
     def left(self) -> float | None:
         """Seconds to block before asking again; None for as long as it takes.
@@ -73,6 +81,10 @@ class Patience:
                 raise attempt.cancelled()
             left = min(left, POLL)
         return None if left == math.inf else left
+
+    def cut(self) -> Exception:
+        """The error for an attempt that was cut where it waits."""
+        return self._late("cut") if self._attempt is None else self._attempt.cancelled()
 
 
 class SyncStream:
@@ -104,7 +116,8 @@ class SyncStream:
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read, at most to the deadline."""
-        patience = Patience(timeout, self._core.ReadTimeout, clamped=not self.watch.multiplexed)
+        alone = not self.watch.multiplexed
+        patience = Patience(timeout, self._core.ReadTimeout, clamped=alone, alone=alone)
         data: bytes = _in_time(self._sock, patience, self._core.ReadError, self._sock.recv, max_bytes)
         self.watch.used = time.monotonic()
         return data
@@ -121,7 +134,7 @@ class SyncStream:
             fresh = self._reopen(connect_allowance(timeout))
             self._sock.close()
             self._sock = fresh
-        patience = Patience(timeout, self._core.WriteTimeout)
+        patience = Patience(timeout, self._core.WriteTimeout, alone=not self.watch.multiplexed)
         patience.left()
         self.watch.sending(timeout)
         unsent = memoryview(buffer)
@@ -282,11 +295,41 @@ def _in_time(
         left = patience.left()
         try:
             sock.settimeout(left)  # fails too when another thread has closed it
-            return operation(*arguments)
+            if patience.grip is None:
+                return operation(*arguments)
+            return _within_reach(patience.grip, patience, sock, operation, arguments)
         except TimeoutError:
             continue
         except OSError as exc:
             raise broken(str(exc)) from exc
+
+
+def _within_reach(
+    grip: Grip, patience: Patience, sock: Any, operation: Callable[..., T], arguments: tuple[Any, ...]
+) -> T:
+    """What the operation gives, unless the socket is cut meanwhile; then whatever it ended in does not count."""
+    if not grip.take(sock):
+        raise patience.cut()
+    try:
+        given = operation(*arguments)
+    except Exception as exc:
+        if grip.release():
+            raise
+        raise patience.cut() from exc
+    except BaseException:
+        grip.release()
+        raise
+    if not grip.release():
+        raise patience.cut()
+    return given
+
+
+def sever(sock: Any) -> None:
+    """Make a socket's waits end, in whatever thread. Never blocks."""
+    while isinstance(sock, TlsInTls):
+        sock = sock.outer
+    with contextlib.suppress(OSError):  # it has come to its end by itself
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # an SSLSocket's own drops its TLS under who reads it
 
 
 def _under_tls(sock: Any, context: ssl.SSLContext, server_name: str | None) -> Any:

@@ -19,10 +19,13 @@ class TlsInTls:
         outer: The connected TLS socket.
         context: The inner connection's.
         server_name: The inner peer's.
+
+    Attributes:
+        outer: As given.
     """
 
     def __init__(self, outer: Any, context: ssl.SSLContext, server_name: str | None) -> None:
-        self._outer = outer
+        self.outer = outer
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._unsent = b""
@@ -50,24 +53,24 @@ class TlsInTls:
 
     def settimeout(self, seconds: float | None) -> None:
         """As a socket's."""
-        self._outer.settimeout(seconds)
+        self.outer.settimeout(seconds)
 
     def close(self) -> None:
         """As a socket's."""
-        self._outer.close()
+        self.outer.close()
 
     def fileno(self) -> int:
         """As a socket's."""
-        number: int = self._outer.fileno()
+        number: int = self.outer.fileno()
         return number
 
     def getsockname(self) -> Any:
         """As a socket's."""
-        return self._outer.getsockname()
+        return self.outer.getsockname()
 
     def getpeername(self) -> Any:
         """As a socket's."""
-        return self._outer.getpeername()
+        return self.outer.getpeername()
 
     def _converse(self, operation: Callable[[], T]) -> T:
         while True:
@@ -75,7 +78,7 @@ class TlsInTls:
                 return operation()
             except ssl.SSLWantReadError:
                 self._flush()
-                data = self._outer.recv(RECORD)
+                data = self.outer.recv(RECORD)
                 if data:
                     self._incoming.write(data)
                 else:
@@ -84,4 +87,4 @@ class TlsInTls:
     def _flush(self) -> None:
         self._unsent += self._outgoing.read()
         while self._unsent:
-            self._unsent = self._unsent[self._outer.send(self._unsent) :]
+            self._unsent = self._unsent[self.outer.send(self._unsent) :]

@@ -7,7 +7,8 @@ A hedge is sent when all of these hold, asked in this order:
     2. the delay is known: seconds, or a quantile of the upstream's own latency once `KNOWN` of them are;
     3. the attempt has not ended within the delay, did not queue for its permit, and is no probe of a circuit;
     4. a usual attempt fits into what is left of the deadline;
-    5. the budget has a token, and keeps half of what it holds for retries.
+    5. the budget has a token, and keeps half of what it holds for retries;
+    6. the port can send one now: a sync one has a thread for it.
 
 The loser is cut off. It says that its endpoint takes at least so long (see docs/circuit.md).
 
@@ -41,12 +42,14 @@ class HedgeRules:
         delay: Seconds, or None to go by the quantile.
         quantile: Share of the attempts, 0 to 1, that are over by then.
         statuses: What is no good answer.
+        cuttable: Whether attempts wait on sockets of their own alone: not over HTTP/2, where they share a connection.
         observe: Send none, and tell what would have been sent.
     """
 
     delay: float | None = None
     quantile: float = 0.95
     statuses: frozenset[int] = RETRYABLE_STATUSES
+    cuttable: bool = True
     observe: bool = False
 
 
@@ -55,7 +58,7 @@ class HedgePolicy:
 
     Args:
         rules: When.
-        latency: Of the upstream's attempts; this policy records it.
+        latency: Of the upstream's attempts; this policy records it where a quantile of it is the delay.
         budget: The upstream's bucket, or None for no budget.
         usual: Gives the seconds that an attempt usually takes.
         tally: Counts what was decided.
@@ -76,19 +79,22 @@ class HedgePolicy:
     async def __call__(self, call: Call, proceed: AttemptProceed) -> Any:
         """What the first attempt or its hedge ends in."""
         first = Attempt(call, call.port.now())
-        first.at_end(self._learn)
+        if self._rules.delay is None:
+            first.at_end(self._learn)
         delay = self._delay(call)
         if delay is None:
             return await proceed(first)
         hedges: list[Attempt] = []
 
-        def hedge() -> Attempt | None:
-            attempt = self._hedge(first, delay)
+        def hedge(refusal: str | None = None) -> Attempt | None:
+            attempt = self._hedge(first, delay, refusal)
             if attempt is not None:
                 hedges.append(attempt)
             return attempt
 
-        response, error, won = await call.port.race(proceed, first, delay, hedge, self._is_good)
+        response, error, won = await call.port.race(
+            proceed, first, delay, hedge, self._is_good, cuttable=self._rules.cuttable
+        )
         if hedges:
             self._tell(call, first, hedges[0], won=won)
         if error is not None:
@@ -102,10 +108,10 @@ class HedgePolicy:
             return self._rules.delay
         return self._latency.quantile(self._rules.quantile) if self._latency.known >= KNOWN else None
 
-    def _hedge(self, first: Attempt, delay: float) -> Attempt | None:
-        """The second attempt, or None when there shall be none."""
+    def _hedge(self, first: Attempt, delay: float, refusal: str | None) -> Attempt | None:
+        """The second attempt, or None when there shall be none, for a reason of the port's or of ours."""
         call, now = first.call, first.call.port.now()
-        refusal = self._refuse(first, now)
+        refusal = refusal or self._refuse(first, now)
         if refusal is not None:
             self._tally.add(f"suppressed: {refusal}")
             call.journal.note(f"no hedge: {refusal}")
@@ -119,7 +125,8 @@ class HedgePolicy:
             return None
         self._tally.add("sent")
         hedge = Attempt(call, now, hedge=True)
-        hedge.at_end(self._learn)
+        if self._rules.delay is None:
+            hedge.at_end(self._learn)
         hedge.at_end(self._refund)
         if self._hub.listeners:
             self._hub.emit(HedgeSent(call.upstream, hedge.number, delay))

@@ -77,7 +77,7 @@ class StaleAnswer:
             return None
         if self._key is None and (call.signed or has_credentials(asked)):
             return None
-        key = self._key_of(call)
+        key = self._key_of(call, asked)
         if key is None:
             return None
         if self._memory is not None:
@@ -110,7 +110,7 @@ class StaleAnswer:
         elif status >= 400:
             return
         # A 4xx is an answer too: what was kept before it is not true any more. And RFC 9111, section 4.4.
-        key = self._key_of(call)
+        key = self._key_of(call, asked_by(call))
         if key is not None and self._memory is not None:
             self._memory.delete(key)
         elif key is not None:
@@ -125,7 +125,7 @@ class StaleAnswer:
         told = fields_of(lines)
         if not may_be_kept(call.method, asked, reply.status_code, told, owned=owned):
             return
-        key = self._key_of(call)
+        key = self._key_of(call, asked)
         if key is None:
             return
         now, vary = port.now(), varying(told, asked)
@@ -148,7 +148,7 @@ class StaleAnswer:
             self._tally.add("store failed")
             return None
 
-    def _key_of(self, call: Call) -> str | None:
+    def _key_of(self, call: Call, asked: dict[str, str]) -> str | None:
         request = call.request
         owner: str | None = ""
         if self._key is not None:
@@ -157,7 +157,7 @@ class StaleAnswer:
                 return None
         # The target's URI is the Host header's too (RFC 9110, section 7.1): two tenants at one URL are not each other.
         # Neither of the first two has a line break, so that no owner can be taken for a part of them.
-        target = call.upstream if request is None else f"{request.headers.get('host', '')}\n{request.url}"
+        target = call.upstream if request is None else f"{asked.get('host', '')}\n{request.url}"
         key = f"{target}\n{owner}"
         if self._memory is not None:
             return key

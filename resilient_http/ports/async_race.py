@@ -14,6 +14,7 @@ from resilient_http.engines.time_limit import Begun
 from resilient_http.state.race import FIRST, HEDGE, Race
 
 Run = Callable[[Attempt], Awaitable[Any]]
+Outcome = tuple[Any, BaseException | None, bool]
 
 
 class AsyncRace:
@@ -25,85 +26,83 @@ class AsyncRace:
         delay: Seconds.
         hedge: Gives the other one, or None when there shall be none.
         good: Whether a response wins.
+
+    Attributes:
+        unread: The responses that nobody will read.
     """
 
+    __slots__ = ("_beside", "_delay", "_first", "_good", "_hedge", "_run", "_second", "_state", "unread")
+    _state: Race  # made when there is a hedge
+    _second: Attempt
+
     def __init__(
-        self, run: Run, first: Attempt, delay: float, hedge: Callable[[], Attempt | None], good: Callable[[Any], bool]
+        self, run: Run, first: Attempt, delay: float, hedge: Callable[..., Attempt | None], good: Callable[[Any], bool]
     ) -> None:
-        self.state = Race(good)
         self._run = run
+        self._first = first
         self._delay = delay
         self._hedge = hedge
-        self._entrants = [first]
-        self._late: list[Any] = []
+        self._good = good
+        self._beside: asyncio.Task[None] | None = None
+        self.unread: list[Any] = []
 
-    @property
-    def unread(self) -> list[Any]:
-        """The responses that nobody will read."""
-        spare = self.state.spare
-        return self._late if spare is None else [spare, *self._late]
-
-    async def decide(self) -> None:
+    async def decide(self) -> Outcome:
         """Run it to its end."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            await self._in_tasks()
-        else:
-            await self._on_asyncio(loop)
-
-    async def _on_asyncio(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The first attempt stays in the caller's task; nothing is made for one that is quick but a timer."""
-        work: Any = self._run(self._entrants[FIRST])
+            return await self._in_tasks()
+        # On asyncio the first attempt stays in the caller's task; nothing is made for one that is quick but a timer.
+        work: Any = self._run(self._first)
         try:
             waiting = work.send(None)
         except StopIteration as stop:
-            self.state.finish(FIRST, stop.value, None)
-            return
-        except Exception as exc:  # noqa: BLE001 - raised again where the call waits
-            self.state.finish(FIRST, None, exc)
-            return
+            return stop.value, None, False
+        return await self._on_asyncio(loop, work, waiting)
+
+    async def _on_asyncio(self, loop: asyncio.AbstractEventLoop, work: Any, waiting: Any) -> Outcome:
         limit = asyncio.timeout(None)  # passes when the hedge has won
-        beside: list[asyncio.Task[None]] = []
-
-        async def second(attempt: Attempt) -> None:
-            await self._lane(HEDGE, attempt)
-            if self.state.winner == HEDGE and not self.state.ended(FIRST):
-                self._tell_losers()
-                limit.reschedule(loop.time())
-
-        def begin() -> None:
-            attempt = self._enter_hedge()
-            if attempt is not None:
-                beside.append(loop.create_task(second(attempt)))
-
-        timer = loop.call_later(self._delay, begin)
+        timer = loop.call_later(self._delay, self._begin, loop, limit)
         try:
-            await self._first(limit, work, waiting)
-            if self.state.winner is None:
-                await beside[0]
+            try:
+                async with limit:
+                    response = await Begun(work, waiting)
+            except Exception as exc:
+                if self._beside is None:
+                    raise
+                if not (isinstance(exc, TimeoutError) and limit.expired()):
+                    self._finish(FIRST, None, exc)
+            else:
+                if self._beside is None:
+                    return response, None, False
+                self._finish(FIRST, response, None)
+            if self._state.winner is None:
+                await self._beside
         finally:
             timer.cancel()
-            if beside and not beside[0].done():
+            if self._beside is not None and not self._beside.done():
                 self._tell_losers()
-                beside[0].cancel()
+                self._beside.cancel()
                 with suppress(asyncio.CancelledError):
-                    await asyncio.wait(beside)
+                    await asyncio.wait([self._beside])
+        return self._outcome()
 
-    async def _first(self, limit: asyncio.Timeout, work: Any, waiting: Any) -> None:
-        response: Any = None
-        error: Exception | None = None
-        try:
-            async with limit:
-                response = await Begun(work, waiting)
-        except Exception as exc:  # noqa: BLE001 - raised again where the call waits
-            if isinstance(exc, TimeoutError) and limit.expired():
-                return
-            error = exc
-        self._finish(FIRST, response, error)
+    def _begin(self, loop: asyncio.AbstractEventLoop, limit: asyncio.Timeout) -> None:
+        second = self._hedge()
+        if second is not None:
+            self._state = Race(self._good)
+            self._enter(second)
+            self._beside = loop.create_task(self._live_beside(loop, limit))
 
-    async def _in_tasks(self) -> None:
+    async def _live_beside(self, loop: asyncio.AbstractEventLoop, limit: asyncio.Timeout) -> None:
+        await self._lane(HEDGE, self._second)
+        if self._state.winner == HEDGE and not self._state.ended(FIRST):
+            self._tell_losers()
+            limit.reschedule(loop.time())
+
+    async def _in_tasks(self) -> Outcome:
         """Elsewhere both are tasks of a group."""
+        self._state = Race(self._good)
         moved = anyio.Event()  # the first has ended
         decided = anyio.Event()
 
@@ -111,19 +110,25 @@ class AsyncRace:
             await self._lane(number, attempt)
             if number == FIRST:
                 moved.set()
-            if self.state.winner is not None:
+            if self._state.winner is not None:
                 decided.set()
 
         async with anyio.create_task_group() as lanes:
-            lanes.start_soon(lane, FIRST, self._entrants[FIRST])
+            lanes.start_soon(lane, FIRST, self._first)
             with anyio.move_on_after(self._delay):
                 await moved.wait()
-            attempt = self._enter_hedge()
-            if attempt is not None:
-                lanes.start_soon(lane, HEDGE, attempt)
+            second = None if self._state.winner is not None else self._hedge()
+            if second is not None:
+                self._enter(second)
+                lanes.start_soon(lane, HEDGE, second)
             await decided.wait()
             self._tell_losers()
             lanes.cancel_scope.cancel()
+        return self._outcome()
+
+    def _enter(self, second: Attempt) -> None:
+        self._state.join()
+        self._second = second
 
     async def _lane(self, number: int, attempt: Attempt) -> None:
         response: Any = None
@@ -136,16 +141,16 @@ class AsyncRace:
 
     def _finish(self, number: int, response: Any, error: Exception | None) -> None:
         # Both may end before the loop comes to cancel one of them.
-        if not self.state.finish(number, response, error) and response is not None:
-            self._late.append(response)
-
-    def _enter_hedge(self) -> Attempt | None:
-        attempt = None if self.state.winner is not None else self._hedge()
-        if attempt is not None:
-            self.state.join()
-            self._entrants.append(attempt)
-        return attempt
+        if not self._state.finish(number, response, error) and response is not None:
+            self.unread.append(response)
 
     def _tell_losers(self) -> None:
-        for number, attempt in enumerate(self._entrants):
-            attempt.lost = number != self.state.winner and not self.state.ended(number)
+        state = self._state
+        self._first.lost = state.winner != FIRST and not state.ended(FIRST)
+        if state.joined:
+            self._second.lost = state.winner != HEDGE and not state.ended(HEDGE)
+
+    def _outcome(self) -> Outcome:
+        if self._state.spare is not None:
+            self.unread.append(self._state.spare)
+        return *self._state.outcome, self._state.winner == HEDGE

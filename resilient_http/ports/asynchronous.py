@@ -36,7 +36,6 @@ from resilient_http.ports.messages import Messages
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
-from resilient_http.state.race import HEDGE
 
 T = TypeVar("T")
 
@@ -79,15 +78,17 @@ class AsyncPort(Messages):
         run: Callable[[Attempt], Awaitable[Any]],
         first: Attempt,
         delay: float,
-        hedge: Callable[[], Attempt | None],
+        hedge: Callable[..., Attempt | None],
         good: Callable[[Any], bool],
+        *,
+        cuttable: bool = True,
     ) -> tuple[Any, BaseException | None, bool]:
         """Run both in this loop; the loser is cancelled."""
         race = AsyncRace(run, first, delay, hedge, good)
-        await race.decide()
+        outcome = await race.decide()
         for response in race.unread:
             await self.set_aside(response, 0.0)
-        return *race.state.outcome, race.state.winner == HEDGE
+        return outcome
 
     async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
         """Let other tasks run for so long. Who awaits the call sees to its cancellation."""

@@ -1,4 +1,7 @@
-"""Lanes: the two attempts of a sync race, each in a thread of our own."""
+"""Lanes: a sync race with each attempt in a thread of our own, so that its caller can leave either of them behind.
+
+That is what an attempt takes that we cannot cut: over a transport of the user's, or a connection that it shares.
+"""
 
 from __future__ import annotations
 

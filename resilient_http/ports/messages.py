@@ -44,7 +44,12 @@ class Messages:
 
     def lines(self, message: Any) -> Headers:
         """The header lines."""
-        return tuple(message.headers.multi_items())
+        headers = message.headers
+        try:
+            # multi_items() finds out how they are encoded, for each name and value anew.
+            return tuple([(name.decode("ascii").lower(), value.decode("ascii")) for name, value in headers.raw])
+        except UnicodeDecodeError:
+            return tuple(headers.multi_items())
 
     def beside(self, store: Any, tell: Callable[[], Any]) -> None:
         """Have it called in another thread."""

@@ -94,8 +94,10 @@ class SimulatedPort:
         run: Callable[[Attempt], Awaitable[Any]],
         first: Attempt,
         delay: float,
-        hedge: Callable[[], Attempt | None],
+        hedge: Callable[..., Attempt | None],
         good: Callable[[Any], bool],
+        *,
+        cuttable: bool = True,
     ) -> tuple[Any, BaseException | None, bool]:
         """Run both as simulated tasks; the loser is cut where it waits."""
         race, caller = Race(good), self._current

@@ -21,6 +21,7 @@ from resilient_http.events import Hub, StreamReclaimed
 from resilient_http.ports.beside import Question, beside
 from resilient_http.ports.lanes import Lanes
 from resilient_http.ports.messages import Messages
+from resilient_http.ports.sync_race import SyncRace
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
 from resilient_http.state.endpoints import Endpoint
@@ -31,7 +32,7 @@ T = TypeVar("T")
 LOOPLESS = frozenset({  # what anyio, sniffio, asyncio and trio raise where there is no event loop
     "NoEventLoopError", "AsyncLibraryNotFoundError", "no running event loop", "must be called from async context",
 })  # fmt: skip
-LANES = 64  # threads for calls that may be hedged; when all are busy, calls run without a hedge
+LANES = 64  # threads for hedges; when all are busy, calls run without
 
 
 class SyncPort(Messages):
@@ -56,15 +57,29 @@ class SyncPort(Messages):
         self._addressed = isinstance(engine, backend.module.HTTPTransport)
         self._body = sync_body(backend.module)
 
-    async def race(
+    def race(
         self,
         run: Callable[[Attempt], Awaitable[Any]],
         first: Attempt,
         delay: float,
-        hedge: Callable[[], Attempt | None],
+        hedge: Callable[..., Attempt | None],
+        good: Callable[[Any], bool],
+        *,
+        cuttable: bool = True,
+    ) -> Coroutine[Any, Any, tuple[Any, BaseException | None, bool]]:
+        """Run the first here and the hedge in a thread of ours; both there, where we could not cut the first."""
+        if self._engine is None and cuttable:
+            return SyncRace(run, drive, first, hedge, good, self._threads).decide(first.started + delay)
+        return self._race_in_threads(run, first, delay, hedge, good)
+
+    async def _race_in_threads(
+        self,
+        run: Callable[[Attempt], Awaitable[Any]],
+        first: Attempt,
+        delay: float,
+        hedge: Callable[..., Attempt | None],
         good: Callable[[Any], bool],
     ) -> tuple[Any, BaseException | None, bool]:
-        """Run both in threads of our own, so that the loser can be left behind: its socket notices within 50 ms."""
         lanes = Lanes(self._threads, lambda attempt: drive(run(attempt)), good)  # type: ignore[arg-type]
         if not lanes.start(FIRST, first):
             return await run(first), None, False

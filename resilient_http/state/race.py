@@ -4,6 +4,7 @@ Laws
     1. The first good one to end wins. Nothing that ends later changes that.
     2. When all that have begun ended badly, the first attempt's outcome stands: it is what the call would have seen.
     3. A hedge joins a race that is not decided, or not at all.
+    4. When a race is called off, the hedge's response is nobody's, and so is whatever ends later.
 """
 
 from __future__ import annotations
@@ -20,15 +21,20 @@ class Race:
 
     Args:
         good: Whether a response ends the call; an exception never is.
+
+    Attributes:
+        joined: Whether the hedge has joined.
+        winner: FIRST or HEDGE; None while it is not decided.
     """
 
-    __slots__ = ("_good", "_lock", "_outcomes", "_running", "winner")
+    __slots__ = ("_good", "_lock", "_outcomes", "_running", "joined", "winner")
 
     def __init__(self, good: Callable[[Any], bool]) -> None:
         self._good = good
         self._lock = threading.Lock()
         self._running = {FIRST}
         self._outcomes: dict[int, tuple[Any, BaseException | None]] = {}
+        self.joined = False
         self.winner: int | None = None
 
     def join(self) -> bool:
@@ -37,6 +43,7 @@ class Race:
             if self.winner is not None:
                 return False
             self._running.add(HEDGE)
+            self.joined = True
             return True
 
     def finish(self, lane: int, response: Any, error: BaseException | None) -> bool:
@@ -52,6 +59,11 @@ class Race:
             elif not self._running:
                 self.winner = FIRST
             return True
+
+    def call_off(self) -> None:
+        """Nobody waits for the outcome any more."""
+        with self._lock:
+            self.winner = FIRST
 
     def ended(self, lane: int) -> bool:
         """Whether it came to its end before the race was decided."""

@@ -45,7 +45,9 @@ class ResponseMemory:
 
     def set(self, key: str, kept: tuple[StoredResponse, ...], now: float, ttl: float) -> None:
         """Keep them for `ttl` seconds."""
-        size = len(key) + sum(one.size for one in kept)
+        size = len(key)
+        for one in kept:
+            size += one.size
         with self._lock:
             self._drop(key)
             if size > self._size / LARGEST:

@@ -20,13 +20,13 @@ Why it is not a library's: see docs/architecture.md.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 UNDERSTOOD = frozenset({200, 203, 204})
 HOP_BY_HOP = frozenset({  # section 3.1
@@ -49,6 +49,7 @@ VARIANTS = 8  # answers kept for one URL, where Vary tells them apart
 FORMAT = 1
 FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, section 5.6.2, in lower case
 FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*")  # section 5.5
+KNOWN = 256  # sets of header names that need not be looked at again: a client sends the same ones all the time
 LONGEST = 2**31  # seconds; "cannot be represented" counts as this (1.2.2)
 LATEST = 2**40  # seconds since the epoch; what is later is no time
 
@@ -57,12 +58,17 @@ Headers = tuple[tuple[str, str], ...]
 
 def has_credentials(names: Iterable[str]) -> bool:
     """Whether one of these header names says who asks."""
-    return CREDENTIALS.search("\n".join(names).lower()) is not None
+    return _has_credentials("\n".join(names))
+
+
+@functools.lru_cache(KNOWN)
+def _has_credentials(names: str) -> bool:
+    return CREDENTIALS.search(names.lower()) is not None
 
 
 def has_content(asked: Mapping[str, str]) -> bool:
     """Whether a request carries a body. Source: RFC 9112, section 6."""
-    return "transfer-encoding" in asked or bool(asked.get("content-length", "").strip(" 0"))
+    return "transfer-encoding" in asked or ("content-length" in asked and bool(asked["content-length"].strip(" 0")))
 
 
 def directives(values: str) -> dict[str, str]:
@@ -119,6 +125,8 @@ def varying(told: Mapping[str, str], asked: Mapping[str, str]) -> Headers:
 
 def without_hops(lines: Headers, told: Mapping[str, str]) -> Headers:
     """The header lines that are not the connection's. Source: section 3.1."""
+    if HOP_BY_HOP.isdisjoint(told):
+        return lines
     gone = HOP_BY_HOP
     if "connection" in told:
         gone |= {name.strip().lower() for name in told["connection"].split(",")}
@@ -130,8 +138,7 @@ def said(asked: Mapping[str, str], name: str) -> str:
     return ",".join(part.strip() for part in asked.get(name, "").split(","))
 
 
-@dataclass(frozen=True, slots=True)
-class StoredResponse:
+class StoredResponse(NamedTuple):
     """A good answer that was kept.
 
     Attributes:
@@ -181,7 +188,10 @@ class StoredResponse:
     @property
     def size(self) -> int:
         """Bytes that it takes, about."""
-        return len(self.body) + sum(len(name) + len(value) for name, value in self.headers + self.vary) + 500
+        size = len(self.body) + 500
+        for name, value in self.headers + self.vary:
+            size += len(name) + len(value)
+        return size
 
 
 def with_variant(kept: tuple[StoredResponse, ...], newest: StoredResponse) -> tuple[StoredResponse, ...]:

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from resilient_http import Resilience, Scope, call_options, deadline, enter_scope
-from resilient_http.events import HedgeFinished
+from resilient_http.events import HedgeFinished, HedgeSuppressed
 from tests.live.callers import Caller
 from tests.live.servers import answer, delay, drip_body, hang
 from tests.live.test_cancellation import open_sockets
@@ -57,7 +57,7 @@ def test_a_second_node_answers_for_one_that_hangs_and_nothing_is_left(caller, fa
     assert AFTER <= took < SLOW / 2
     assert [(entry.hedge, entry.decision) for entry in journal.attempts] == [(False, "lost"), (True, "return")]
     assert sorted(len(node.requests) for node in nodes) == [1, 1]
-    assert journal.attempts[0].duration >= AFTER  # although it may not have ended yet
+    assert journal.attempts[0].duration >= AFTER * 0.9  # it began a little after its call
     assert "None" not in str(journal)
     assert HedgeFinished("payments", 2, won=True) in events
     for node in nodes:
@@ -190,17 +190,21 @@ def test_a_caller_that_gives_up_takes_both_along(loop, backend, fault_server):
 
 
 def test_when_there_is_no_thread_for_it_the_call_is_made_without(backend, fault_server):
-    node = fault_server(delay(0.3, answer(200, "ok")))
-    resilience = Resilience({"backend": backend, **upstream(node.url)})
+    node, events = fault_server(delay(0.3, answer(200, "ok"))), []
+    resilience = Resilience({"backend": backend, **upstream(node.url)}, listeners=[events.append])
     resilience.sync_port._threads._limit = 0
     with resilience, resilience.client() as client:
-        assert client.get("http://payments/").text == "ok"
+        response = client.get("http://payments/")
+        assert response.text == "ok"
     assert len(node.requests) == 1
+    assert HedgeSuppressed("payments", "threads") in events
+    assert "no hedge: threads" in str(response.extensions["resilient_http"])
+    assert resilience.status()["upstreams"]["payments"]["hedges"] == {"suppressed: threads": 1}
 
 
 def test_thirty_two_threads_hedge_at_once(backend, fault_server):
     node = fault_server(lambda request: delay(0.4 if len(node.requests) % 2 else 0.0, answer(200, "ok")))
-    settings = upstream(node.url)
+    settings = upstream(node.url, circuit=None)  # where threads starve each other, ten in a row may wait for 0.25 s
     texts = []
     with Resilience({"backend": backend, **settings}) as resilience, resilience.client() as client:
 

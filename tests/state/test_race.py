@@ -47,6 +47,30 @@ def test_a_first_attempt_that_failed_before_the_hedge_decides_alone():
     assert not made.join()
 
 
+def test_what_ends_after_a_race_was_called_off_is_nobodys_and_so_is_a_hedge_that_had_won():
+    made = race()
+    made.call_off()
+    assert not made.finish(HEDGE, "good", None)
+    assert not race_called_off_before_it_began().join()
+    won = race()
+    won.finish(HEDGE, "good", None)
+    won.call_off()
+    assert won.spare == "good"
+
+
+def race_called_off_before_it_began():
+    made = race(joined=False)
+    made.call_off()
+    return made
+
+
+def test_it_knows_whether_the_hedge_has_joined():
+    made = race(joined=False)
+    assert not made.joined
+    made.join()
+    assert made.joined
+
+
 def test_one_of_two_threads_wins():
     for _ in range(300):
         made, gate, told = race(), threading.Barrier(2), []
