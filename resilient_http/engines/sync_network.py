@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from resilient_http.engines.dial import begin, is_readable
+from resilient_http.engines.eager_socket import EagerSocket
 from resilient_http.engines.network import (
     POLL,
     STAGGER,
@@ -274,7 +275,7 @@ def dial(
                 refused = winner.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not refused:
                     # What the stack closes is a socket that the connection has been taken out of.
-                    return socket.socket(winner.family, winner.type, winner.proto, fileno=winner.detach())
+                    return EagerSocket(winner)
                 failure, next_at = OSError(refused, os.strerror(refused)), -math.inf
     raise failure
 

@@ -1,0 +1,88 @@
+"""EagerSocket: waits as a socket with a timeout does, over real sockets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+
+from resilient_http.engines.eager_socket import EagerSocket
+
+
+@pytest.fixture
+def pair():
+    listener = socket.create_server(("127.0.0.1", 0))
+    own = EagerSocket(socket.create_connection(listener.getsockname()))
+    peer, _ = listener.accept()
+    listener.close()
+    with own, peer:
+        yield own, peer
+
+
+def test_what_has_come_is_received_without_waiting(pair):
+    own, peer = pair
+    peer.sendall(b"hello")
+    own.settimeout(5.0)
+
+    assert own.recv(100) == b"hello"
+
+
+def test_what_comes_later_is_waited_for(pair):
+    own, peer = pair
+    own.settimeout(5.0)
+    timer = threading.Timer(0.05, peer.sendall, [b"late"])
+    timer.start()
+
+    assert own.recv(100) == b"late"
+    timer.join()
+
+
+def test_a_wait_ends_after_its_timeout(pair):
+    own, _ = pair
+    own.settimeout(0.05)
+    started = time.monotonic()
+
+    with pytest.raises(TimeoutError):
+        own.recv(100)
+    assert 0.04 < time.monotonic() - started < 1.0
+
+
+def test_a_peer_that_does_not_read_holds_up_the_sender_until_its_timeout(pair):
+    own, _ = pair
+    own.settimeout(0.05)
+
+    with pytest.raises(TimeoutError):
+        for _ in range(1000):
+            own.send(bytes(65536))
+
+
+def test_sending_goes_on_when_the_peer_reads_again(pair):
+    own, peer = pair
+    own.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        while True:
+            own.send(bytes(65536))
+    own.settimeout(5.0)
+    reader = threading.Thread(target=lambda: [peer.recv(1 << 20) for _ in range(20)])
+    reader.start()
+
+    assert own.send(b"more") == 4
+    reader.join()
+
+
+def test_the_end_of_the_peer_is_an_empty_answer(pair):
+    own, peer = pair
+    peer.close()
+    own.settimeout(None)
+
+    assert own.recv(100) == b""
+
+
+def test_a_closed_socket_says_so(pair):
+    own, _ = pair
+    own.close()
+
+    with pytest.raises(OSError, match="the socket is closed"):
+        own.settimeout(1.0)
