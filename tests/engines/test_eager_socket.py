@@ -21,6 +21,11 @@ def pair():
         yield own, peer
 
 
+def fill(sock):
+    for _ in range(1000):
+        sock.send(bytes(65536))
+
+
 def test_what_has_come_is_received_without_waiting(pair):
     own, peer = pair
     peer.sendall(b"hello")
@@ -54,16 +59,14 @@ def test_a_peer_that_does_not_read_holds_up_the_sender_until_its_timeout(pair):
     own.settimeout(0.05)
 
     with pytest.raises(TimeoutError):
-        for _ in range(1000):
-            own.send(bytes(65536))
+        fill(own)
 
 
 def test_sending_goes_on_when_the_peer_reads_again(pair):
     own, peer = pair
     own.settimeout(0.05)
     with pytest.raises(TimeoutError):
-        while True:
-            own.send(bytes(65536))
+        fill(own)
     own.settimeout(5.0)
     reader = threading.Thread(target=lambda: [peer.recv(1 << 20) for _ in range(20)])
     reader.start()
