@@ -125,24 +125,24 @@ def take_turn(kind: str, contender: Contender, storm: Storm) -> Turn:
         tempfile.TemporaryDirectory() as directory,
         node("limited", slots=SLOTS, seconds=SERVICE_TIME, queue=QUEUE) as upstream,
     ):
-        target = Target(upstream.url, attempt=ATTEMPT, total=PATIENCE)
+        target = Target(upstream, attempt=ATTEMPT, total=PATIENCE)
         what = {"kind": kind, "contender": contender.name, "target": asdict(target)}
         command = ["uvicorn", "--fd", "FD", "--log-level", "critical", "--no-access-log", "harness.service:app"]
         with served(command, PATHS | {"SERVICE": json.dumps(what)}) as service:
             for _ in range(WARM_UP):
                 urlopen(service.url, timeout=PATIENCE * 10).close()
-            came = sum(ask(f"{upstream.url}/_account")["arrived"].values())
+            came = sum(ask(f"{upstream}/_account")["arrived"].values())
             with arriving(
                 f"{service.url}/", rate=RATE, seconds=storm.seconds, patience=2 * PATIENCE, directory=Path(directory)
             ) as users:
-                while sum(ask(f"{upstream.url}/_account")["arrived"].values()) == came:
+                while sum(ask(f"{upstream}/_account")["arrived"].values()) == came:
                     time.sleep(0.01)
                 began = time.time()
                 sleep_until(began + storm.before)
-                ask(f"{upstream.url}/_outage/{storm.kind}")
+                ask(f"{upstream}/_outage/{storm.kind}")
                 sleep_until(began + storm.before + storm.outage)
-                ask(f"{upstream.url}/_outage/none")
-        arrived = ask(f"{upstream.url}/_account")["arrived"]
+                ask(f"{upstream}/_outage/none")
+        arrived = ask(f"{upstream}/_account")["arrived"]
     return turn_of(users.visits, {int(tenth): count for tenth, count in arrived.items()}, users.missed, began, storm)
 
 

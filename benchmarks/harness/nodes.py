@@ -1,6 +1,6 @@
 """Nodes: small servers in processes of their own, that take as long, hold as much and misbehave as a benchmark says.
 
-    python -m harness.nodes FD KIND '{"name": "node 1", ...}'
+    python -m harness.nodes PORT KIND '{"name": "node 1", ...}'
 
 They speak just enough HTTP/1.1 to be called over kept connections, and keep account; every kind answers
 
@@ -15,7 +15,6 @@ import json
 import math
 import random
 import signal
-import socket
 import sys
 import time
 from collections import Counter, deque
@@ -39,8 +38,8 @@ class Node:
     def account(self) -> dict[str, Any]:
         return {"requests": self.requests}
 
-    async def listen(self, listener: socket.socket) -> None:
-        self._server = await asyncio.start_server(self._connected, sock=listener)
+    async def listen(self, port: int) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", port, backlog=1024)
 
     async def leave(self) -> None:
         """Close the port and all connections, as a node that dies."""
@@ -92,7 +91,7 @@ class Tail(Node):
     /usual/KEY       lognormal around 10 ms, and in 2 of 100 a Pareto tail from 100 ms on: each node by itself
     /work/KEY        the same, but alike on all nodes: the work is slow, not the node
     /one/KEY         /usual, and the node that is `slow` takes ten times as long
-    /together/KEY    /usual, and all nodes stand still together for 0.15 s every 3 s
+    /together/KEY    lognormal around 10 ms, and all nodes stand still together for 0.15 s every 3 s
     """
 
     MEDIAN, SIGMA = 0.010, 0.3
@@ -105,7 +104,8 @@ class Tail(Node):
 
     async def serve(self, path: str, writer: asyncio.StreamWriter) -> Answer:
         _, kind, key = path.split("/")
-        seconds = self.takes(key if kind == "work" else f"{self._name} {key}")
+        share = 0.0 if kind == "together" else self.SHARE
+        seconds = self.takes(key if kind == "work" else f"{self._name} {key}", share)
         if kind == "one" and self._slow:
             seconds *= 10
         if kind == "together" and (into := time.time() % self.EVERY) < self.STANDSTILL:
@@ -113,9 +113,9 @@ class Tail(Node):
         await asyncio.sleep(seconds)
         return 200, b"{}"
 
-    def takes(self, seed: str) -> float:
+    def takes(self, seed: str, share: float) -> float:
         rng = random.Random(seed)
-        if rng.random() < self.SHARE:
+        if rng.random() < share:
             return min(self.CAP, self.FROM * rng.paretovariate(self.ALPHA))
         return rng.lognormvariate(math.log(self.MEDIAN), self.SIGMA)
 
@@ -199,22 +199,22 @@ class Moody(Node):
 
     async def _away(self, seconds: float) -> None:
         assert self._server is not None
-        address = self._server.sockets[0].getsockname()
+        port = self._server.sockets[0].getsockname()[1]
         await asyncio.sleep(0.05)  # for the answer to whoever asked
         await self.leave()
         await asyncio.sleep(seconds)
-        await self.listen(socket.create_server(address))
+        await self.listen(port)
 
 
 KINDS = {"tail": Tail, "limited": Limited, "moody": Moody}
 
 
 async def main() -> None:
-    number, kind, options = sys.argv[1:]
+    port, kind, options = sys.argv[1:]
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     node = KINDS[kind](**json.loads(options))
-    await node.listen(socket.socket(fileno=int(number)))
+    await node.listen(int(port))
     await ended.wait()
     await node.leave()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import urllib.request
@@ -12,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from example_project.service import free_port
 from harness import BENCHMARKS, ROOT
 from tests.live.nginx import Nginx, find_nginx
-from tests.live.processes import Served, served
+from tests.live.servers import wait_until_listening
 
 SMALL_JSON = """
 access_log off;
@@ -36,10 +38,17 @@ def nginx() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def node(kind: str, **options: Any) -> Iterator[Served]:
-    """A node of ours in a process of its own; see nodes.py for the kinds."""
-    with served(["harness.nodes", "FD", kind, json.dumps(options)], PATHS) as server:
-        yield server
+def node(kind: str, **options: Any) -> Iterator[str]:
+    """The URL of a node of ours in a process of its own; see nodes.py for the kinds."""
+    port = free_port()
+    command = [sys.executable, "-m", "harness.nodes", str(port), kind, json.dumps(options)]
+    process = subprocess.Popen(command, env=os.environ | PATHS)
+    try:
+        wait_until_listening("127.0.0.1", port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def ask(url: str) -> Any:
