@@ -8,13 +8,16 @@ compared with the plain one of the same round; the table shows medians of CPU ti
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import statistics
 from typing import Any
 
 import httpx
-from overhead import URL, AsyncNull, Null, measure, print_machine, run_async, run_sync
+from harness.command import parse, parser
+from harness.picture import Panel
+from harness.report import Report, Table
+from harness.rounds import added, microseconds, run_async, run_sync
+from overhead import URL, AsyncNull, Null
 
 from resilient_http import Resilience
 
@@ -53,45 +56,62 @@ ON: dict[str, dict[str, Any]] = {
 }
 
 
+DOES_NOT_SHOW = (
+    "What policies cost together: some of them share work, and all compete for the processor's caches.",
+    "Waiting: nothing is refused, delayed or repeated here. It is what a policy costs a call that it lets through.",
+)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What each policy costs a call.")
-    parser.add_argument("--rounds", type=int, default=21, help="each runs once in each (default: 21)")
-    parser.add_argument("--calls", type=int, default=500, help="per policy and round (default: 500)")
-    options = parser.parse_args()
+    own = parser(__doc__ or "")
+    own.add_argument("--rounds", type=int, default=21, help="each runs once in each (default: 21)")
+    own.add_argument("--calls", type=int, default=500, help="per policy and round (default: 500)")
+    options = parse(own, {"rounds": 1, "calls": 5})
+    report = Report(
+        "policies",
+        "What does each policy cost a call by itself?",
+        options,
+        method=f"CPU time; medians of {options.rounds} interleaved rounds of {options.calls} calls, each compared "
+        f"with the same upstream with all policies off",
+        does_not_show=DOES_NOT_SHOW,
+    )
+    times = measured(options.rounds, options.calls)
+    rows = [(name, *(added(times[kind][name], times[kind][PLAIN]) for kind in times)) for name in ON if name != PLAIN]
+    plain = [f"{statistics.median(each[PLAIN]):.1f}" for each in times.values()]
+    columns = [(f"{kind}, µs per call", "+.1f") for kind in times]
+    note = f"At most {GOAL:g} is the goal of each."
+    report.table(Table("added by", columns, [*rows, ("all of the above off, in all", *plain)], note))
+    report.panels = [panel(kind, own) for kind, own in times.items()]
+    report.raw = times
+    report.finish()
+
+
+def measured(rounds: int, calls: int) -> dict[str, dict[str, list[float]]]:
     request = httpx.Request("GET", URL, extensions={"timeout": httpx.Timeout(None).as_dict()})
     upstreams = {name: Resilience({"upstreams": {"payments": {**OFF, **own}}}) for name, own in ON.items()}
     sync = {name: one.transport(Null()) for name, one in upstreams.items()}
     in_loop = {name: one.async_transport(AsyncNull()) for name, one in upstreams.items()}
-
-    print_machine()
     with asyncio.Runner() as runner:
-        times = {
-            "sync": measure(
-                run_sync,
+        return {
+            "sync": microseconds(
                 {name: lambda one=one: one.handle_request(request) for name, one in sync.items()},
-                options.rounds,
-                options.calls,
+                rounds,
+                calls,
+                run_sync,
             ),
-            "async": measure(
-                lambda call, calls: runner.run(run_async(call, calls)),
+            "async": microseconds(
                 {name: lambda one=one: one.handle_async_request(request) for name, one in in_loop.items()},
-                options.rounds,
-                options.calls,
+                rounds,
+                calls,
+                lambda call, calls: runner.run(run_async(call, calls)),
             ),
         }
-    print(f"{'added by':<40}{'sync':>10}{'async':>10}   µs per call; at most {GOAL:g} is the goal")
-    for name in ON:
-        if name != PLAIN:
-            print(f"{name:<40}" + "".join(f"{added(times[kind], name):>10}" for kind in times))
-    print(
-        f"{'all of the above off':<40}" + "".join(f"{statistics.median(each[PLAIN]):>10.1f}" for each in times.values())
-    )
 
 
-def added(times: dict[str, list[float]], name: str) -> str:
-    if name not in times:
-        return "-"
-    return f"{statistics.median(own - plain for own, plain in zip(times[name], times[PLAIN], strict=True)):+.1f}"
+def panel(kind: str, times: dict[str, list[float]]) -> Panel:
+    names = sorted((name for name in ON if name != PLAIN), key=lambda name: added(times[name], times[PLAIN]))
+    bars = {name: added(times[name], times[PLAIN]) for name in names}
+    return Panel(f"added to a call, {kind}", "µs", "", {kind: (list(bars.values()), range(len(bars)))}, names=names)
 
 
 if __name__ == "__main__":

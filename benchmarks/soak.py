@@ -1,9 +1,9 @@
 """Does anything grow in a process that makes calls for a long time, many of which fail?
 
-Threads and tasks make calls of all kinds to three nodes in processes of their own, which answer, answer 503, drip, reset and
-go away for a while, and to addresses where nobody is. For each look the traffic pauses, so that what is counted is what
-calls have left behind. It ends with 1, and names what has grown, when after the warm-up there is more of anything; how
-much more is too much stands in harness/growth.py.
+Threads and tasks make calls of all kinds to three nodes in processes of their own, which answer, answer 503, drip,
+reset and go away for a while, and to addresses where nobody is. For each look the traffic pauses, so that what is
+counted is what calls have left behind. It ends with 1, and names what has grown, when after the warm-up there is more
+of anything; how much more is too much stands in harness/growth.py.
 
     python benchmarks/soak.py                                   thirty minutes
     python benchmarks/soak.py --minutes 1 --warm-up 0.33        what CI runs
@@ -32,6 +32,7 @@ from harness.growth import TOLERANCES, Compared, Samples, compared
 from harness.picture import Panel
 from harness.report import Report, Table
 from harness.servers import ask, node
+
 from resilient_http import AsyncClient, Client, Resilience, deadline
 
 NODES, THREADS, TASKS = 3, 4, 8
@@ -288,17 +289,13 @@ async def soak(resilience: Resilience, urls: Sequence[str], options: argparse.Na
     return traffic
 
 
-async def look_again_and_again(
-    traffic: Traffic, samples: Samples, began: float, options: argparse.Namespace
-) -> None:
+async def look_again_and_again(traffic: Traffic, samples: Samples, began: float, options: argparse.Namespace) -> None:
     while (passed := time.monotonic() - began) < options.minutes * 60:
         traffic.gate.set()
         await asyncio.sleep(options.every)
         await traffic.pause()
         json.dumps(traffic.resilience.status())
-        taken = samples.take(
-            minutes=passed / 60, calls=traffic.calls.total(), failed=traffic.failures.total()
-        )
+        taken = samples.take(minutes=passed / 60, calls=traffic.calls.total(), failed=traffic.failures.total())
         progress(f"{passed:5.0f} s: " + ", ".join(f"{name} {taken[name]:,.0f}" for name in ("calls", *TOLERANCES)))
 
 
@@ -314,9 +311,10 @@ def show(report: Report, traffic: Traffic, samples: Sequence[dict[str, Any]], fo
     ]
     report.table(Table("calls", [("made", ",d"), ("failed", ",d"), ("how", "")], rows))
     held = [(name, ".1f" if name == "memory, MB" else ",d") for name in TOLERANCES]
-    step = max(1, len(samples) // ROWS)
+    step, digits = max(1, len(samples) // ROWS), 1 if samples[-1]["minutes"] > 5 else 2
     over_time = [
-        (f"{one['minutes']:.1f}", *(one[name] for name, _ in [("calls", ""), *held])) for one in samples[step - 1 :: step]
+        (f"{one['minutes']:.{digits}f}", *(one[name] for name, _ in [("calls", ""), *held]))
+        for one in samples[step - 1 :: step]
     ]
     report.table(Table("minutes", [("calls", ",d"), *held], over_time))
     columns = [("first third", ",.1f"), ("last third", ",.1f"), ("allowed", ",.1f"), ("", "")]
@@ -327,13 +325,15 @@ def show(report: Report, traffic: Traffic, samples: Sequence[dict[str, Any]], fo
             "after the warm-up",
             columns,
             [(one.what, one.first, one.last, one.allowed, "GROWN" if one.grown else "") for one in [*most, *others]],
-            f"{len(found)} things were looked at; shown are those, and the {len(others)} types nearest to what is allowed.",
+            f"{len(found)} things were looked at; shown are those, and the {len(others)} types nearest to what is "
+            "allowed.",
         )
     )
+    passed = [one["minutes"] for one in samples]
     report.panels = [
-        Panel(name, "minutes", "", {name: ([one["minutes"] for one in samples], [one[name] for one in samples])}, marks=False)
+        Panel(name, "minutes", "", {name: (passed, [one[name] for one in samples])}, marks=False, height=1.5)
         for name in TOLERANCES
-    ]  # fmt: skip
+    ]
 
 
 def main() -> None:
@@ -342,7 +342,7 @@ def main() -> None:
     own.add_argument("--warm-up", type=float, default=1.0, help="minutes of them that do not count (default: 1)")
     own.add_argument("--every", type=float, help="seconds of traffic between two looks (default: 5, of short runs 1)")
     own.add_argument("--strangers", type=int, default=STRANGERS, help=argparse.SUPPRESS)
-    options = parse(own, {"minutes": 0.05, "warm_up": 0.01, "every": 0.4, "strangers": 10})
+    options = parse(own, {"minutes": 0.02, "warm_up": 0.0, "every": 0.3, "strangers": 10})
     options.every = options.every or (5.0 if options.minutes >= 5 else 1.0)
     if not Path("/proc/self/statm").exists():
         sys.exit("this needs /proc, to see memory and sockets: run it on Linux")
@@ -351,8 +351,8 @@ def main() -> None:
         "soak",
         "Does anything grow in a process that makes calls for a long time, many of which fail?",
         options,
-        method=f"{options.minutes:g} minutes, of which {options.warm_up:g} to warm up; {THREADS} threads and {TASKS} tasks; "
-        f"every {BETWEEN:g} s one of {NODES} nodes goes away for {AWAY:g} s; {reload}",
+        method=f"{options.minutes:g} minutes, of which {options.warm_up:g} to warm up; {THREADS} threads and "
+        f"{TASKS} tasks; every {BETWEEN:g} s one of {NODES} nodes goes away for {AWAY:g} s; {reload}",
         does_not_show=DOES_NOT_SHOW,
         partial=options.minutes < 30,
     )

@@ -2,8 +2,8 @@
 
 Users arrive at the service at a constant rate from outside (k6), whether or not those before them were answered. The
 service makes one call to the upstream for each. The upstream serves a few requests at a time and lets others wait in a
-queue, and serves what it has taken in even when nobody waits for it any more. Ten seconds long it hangs, or answers 503.
-Every contender has its turn in each round, with a service and an upstream of its own, in processes of their own.
+queue, and serves what it has taken in even when nobody waits for it any more. Ten seconds long it hangs, or answers
+503. Every contender has its turn in each round, with a service and an upstream of its own, in processes of their own.
 
     python benchmarks/storm.py                  the upstream hangs
     python benchmarks/storm.py --outage 503     it answers 503 at once
@@ -41,6 +41,7 @@ from harness.report import Report, Table
 from harness.rounds import interleaved, quantile
 from harness.servers import PATHS, ask, node
 from harness.users import Visit, arriving, find_k6
+
 from tests.live.processes import served
 
 TURNS = {
@@ -59,13 +60,19 @@ WARM_UP = 5  # calls, before users come
 WELL, IN_A_ROW = 0.95, 3  # share of good answers, for so many seconds, from which on all is well again
 
 DOES_NOT_SHOW = (
-    "Several nodes of the upstream: with one that is left, a balancer goes there, and most users see nothing "
-    "(python -m example_project tells that story).",
+    (
+        "Several nodes of the upstream: with one that is left, a balancer goes there, and most users see nothing "
+        "(python -m example_project tells that story)."
+    ),
     "Processes of the service beside each other: there is one, so a circuit learns from all calls that are made.",
-    "Other capacities: how far the upstream is from its limit, and how long its queue is, decides how long a storm lasts "
-    "after the outage. Here 100 requests a second come to one that bears 160.",
-    "The best settings for this outage: each contender makes up to three attempts of 0.5 s (bare httpx one), and is else "
-    "as it comes, but that the breaker opens for 5 s as ours does, and not for 60.",
+    (
+        "Other capacities: how far the upstream is from its limit, and how long its queue is, decides how long a "
+        "storm lasts after the outage. Here 100 requests a second come to one that bears 160."
+    ),
+    (
+        "The best settings for this outage: each contender makes up to three attempts of 0.5 s (bare httpx one), "
+        "and is else as it comes, but that the breaker opens for 5 s as ours does, and not for 60."
+    ),
 )
 
 
@@ -237,7 +244,9 @@ def chosen(report: Report, options: argparse.Namespace) -> dict[str, tuple[str, 
 
 def main() -> None:
     own = parser(__doc__ or "")
-    own.add_argument("contenders", nargs="*", type=known, default=list(TURNS), help=f"of {', '.join(TURNS)} (default: all)")
+    own.add_argument(
+        "contenders", nargs="*", type=known, default=list(TURNS), help=f"of {', '.join(TURNS)} (default: all)"
+    )
     own.add_argument("--rounds", type=int, default=3, help="each contender has its turn in each (default: 3)")
     own.add_argument("--outage", choices=["hang", "503"], default="hang", help="(default: hang)")
     own.add_argument("--before", type=float, default=3.0, help="seconds (default: 3)")

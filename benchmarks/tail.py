@@ -1,8 +1,8 @@
 """What does hedging do to the slowest calls, at real nodes, and what does it cost in requests?
 
-Calls are made at a constant rate, whether or not those before them were answered, to three nodes in processes of their own.
-How long a node takes depends on the call's key, so that with and without hedging the same requests are slow. In each
-round each way of calling has its turn.
+Calls are made at a constant rate, whether or not those before them were answered, to three nodes in processes of their
+own. How long a node takes depends on the call's key, so that with and without hedging the same requests are slow. In
+each round each way of calling has its turn.
 
     python benchmarks/tail.py
 """
@@ -23,6 +23,7 @@ from harness.picture import Panel
 from harness.report import Report, Table
 from harness.rounds import interleaved, quantile, ratio
 from harness.servers import ask, node
+
 from resilient_http import Resilience
 
 NODES = 3
@@ -43,10 +44,15 @@ WARM_UP = 200  # calls: p95 needs a hundred
 SHARES = (0.5, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 
 DOES_NOT_SHOW = (
-    "Your tail: this one is lognormal around 10 ms (sigma 0.3), and in 2 of 100 requests a Pareto tail from 100 ms on "
-    "(alpha 1.2, at most 3 s). What hedging is worth depends on how often slowness is a node's own.",
-    "Load: the nodes bear any number of requests at once, so a second request slows down nobody. At nodes that are full "
-    "it would.",
+    (
+        "Your tail: this one is lognormal around 10 ms (sigma 0.3), and in 2 of 100 requests a Pareto tail from "
+        "100 ms on "
+        "(alpha 1.2, at most 3 s). What hedging is worth depends on how often slowness is a node's own."
+    ),
+    (
+        "Load: the nodes bear any number of requests at once, so a second request slows down nobody. At nodes "
+        "that are full it would."
+    ),
     "The second digit of p99.9: a round has one or two calls beyond it, so it is taken over all rounds together.",
     "Sync code, where a call that may be hedged is made in a thread of ours.",
 )
@@ -139,9 +145,7 @@ def panel(scene: str, turns: dict[str, list[Turn]]) -> Panel:
         together = sorted(wait for turn in rounds for wait in turn.waits)
         series[name] = ([1 / (1 - share) for share in SHARES], [quantile(together, share) for share in SHARES])
     x = "the slowest one of so many calls takes at least"
-    return Panel(
-        SCENES[scene], x, "seconds", series, log_x=True, log_y=True, ticks=[2, 10, 20, 50, 100, 200, 1000]
-    )
+    return Panel(SCENES[scene], x, "seconds", series, log_x=True, log_y=True, ticks=[2, 10, 20, 50, 100, 200, 1000])
 
 
 def main() -> None:

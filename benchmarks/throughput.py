@@ -1,8 +1,8 @@
 """How many requests a second does a process make, and what does each cost, one at a time and many at once?
 
-All contenders get the same small JSON from the same nginx over loopback, with as many connections as calls at once. Each
-cell of a table is a process of its own: it counts the calls that end in a window of time once all connections are there.
-Rounds are interleaved, and a ratio compares with bare httpx in the same round; the tables show medians.
+All contenders get the same small JSON from the same nginx over loopback, with as many connections as calls at once.
+Each cell of a table is a process of its own: it counts the calls that end in a window of time once all connections are
+there. Rounds are interleaved, and a ratio compares with bare httpx in the same round; the tables show medians.
 
     python benchmarks/throughput.py             what there are goals for
     python benchmarks/throughput.py --peers     and everybody else
@@ -53,12 +53,17 @@ GOALS = (
 )
 
 DOES_NOT_SHOW = (
-    "Networks: over loopback a request costs processor time and nothing else. Where the other side takes milliseconds, "
-    "the rates of all contenders come closer to each other; the processor time of each request does not.",
+    (
+        "Networks: over loopback a request costs processor time and nothing else. Where the other side takes "
+        "milliseconds, "
+        "the rates of all contenders come closer to each other; the processor time of each request does not."
+    ),
     "Big bodies, TLS, HTTP/2, or connections that are opened for each request.",
     "Several endpoints: resilient_http has one here, as the others do.",
-    "What the processor has left: nginx and the client each have a core here. Where cores are fewer, or others use them, "
-    "all rates fall.",
+    (
+        "What the processor has left: nginx and the client each have a core here. Where cores are fewer, or "
+        "others use them, all rates fall."
+    ),
     "Equal work: bare httpx keeps no deadline, no circuit and no journal, and what the engines alone do is less still.",
 )
 
@@ -166,7 +171,7 @@ def main() -> None:
     own.add_argument("--peers", action="store_true", help="measure everybody else too")
     options = parse(own, {"rounds": 1, "seconds": 0.2, "at": [8], "patience": 2.0})
     report = Report(
-        "throughput",
+        "throughput_peers" if options.peers else "throughput",
         "How many requests a second does a process make, and what does each cost, one at a time and many at once?",
         options,
         method=f"medians of {options.rounds} interleaved rounds of {options.seconds:g} s, over loopback against nginx",

@@ -1,9 +1,9 @@
 """Cell: one contender at one concurrency, in a process of its own that ends when the figures are there.
 
-    python -m harness.cell '{"kind": "tasks", "contender": "httpx", "workers": 50, "origin": "http://127.0.0.1:8000", ...}'
+    python -m harness.cell '{"kind": "tasks", "contender": "httpx", "workers": 50, "origin": "http://...", ...}'
 
-Each worker makes one call after the other. Calls are counted in a window of time in which all of them are under way;
-it begins when each worker has had its first answer, so that the connections are there, or after `patience`. Where too few
+Each worker makes one call after the other. Calls are counted in a window of time in which all of them are under way; it
+begins when each worker has had its first answer, so that the connections are there, or after `patience`. Where too few
 calls end in the window, it is prolonged, up to four times.
 """
 

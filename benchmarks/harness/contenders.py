@@ -1,8 +1,8 @@
 """Contenders: the clients that are compared, each set up as its own documentation says, with the same limits.
 
-A contender is opened for a target, and gives a call: one GET, to the end of its body, that returns the status or raises.
-Those that repeat make up to three attempts, of the same statuses as ours, with a backoff from 0.1 s on. Nobody but
-resilient_http has a limit for the whole of a call; the others' attempts are limited each.
+A contender is opened for a target, and gives a call: one GET, to the end of its body, that returns the status or
+raises. Those that repeat make up to three attempts, of the same statuses as ours, with a backoff from 0.1 s on. Nobody
+but resilient_http has a limit for the whole of a call; the others' attempts are limited each.
 
 Packages are imported where they are used: a contender whose package is missing is left out.
 """
@@ -121,7 +121,7 @@ def ours_sync(**root: Any) -> Callable[[Target], AbstractContextManager[SyncCall
     return opened
 
 
-# ------------------------------------------------------------------------------------------------------ httpx and httpx2
+# ----------------------------------------------------------------------------------------------------- httpx and httpx2
 
 
 def limits(target: Target, module: Any = httpx) -> Any:
@@ -227,7 +227,9 @@ def httpcore_sync(target: Target) -> Iterator[SyncCall]:
 def _retries(target: Target, transport: Any) -> Any:
     from httpx_retries import Retry, RetryTransport
 
-    rules = Retry(total=ATTEMPTS - 1, backoff_factor=BACKOFF, max_backoff_wait=LONGEST_BACKOFF, status_forcelist=STATUSES)
+    rules = Retry(
+        total=ATTEMPTS - 1, backoff_factor=BACKOFF, max_backoff_wait=LONGEST_BACKOFF, status_forcelist=STATUSES
+    )
     return RetryTransport(transport=transport(limits=limits(target)), retry=rules)
 
 
@@ -295,7 +297,7 @@ def tenacity_sync(target: Target) -> Iterator[SyncCall]:
         yield lambda: retrying(breaker.call, attempt)
 
 
-# --------------------------------------------------------------------------------------------- aiohttp, requests, urllib3
+# ------------------------------------------------------------------------------------------- aiohttp, requests, urllib3
 
 
 @contextlib.asynccontextmanager
@@ -370,7 +372,7 @@ def urllib3_alone(target: Target) -> Iterator[SyncCall]:
         yield lambda: pool.request("GET", target.url).status
 
 
-# ------------------------------------------------------------------------------------------------------------- the lists
+# ------------------------------------------------------------------------------------------------------------ the lists
 
 BARE = "httpx"
 OURS = "resilient_http"

@@ -1,7 +1,7 @@
 """Growth: what a process holds, looked at again and again, and whether there comes to be more of it.
 
-Of the samples after the warm-up, the median of the last third is compared with the median of the first third. What holds
-more than that and a tolerance has grown. Tolerances are a share and an amount:
+Of the samples after the warm-up, the median of the last third is compared with the median of the first third. What
+holds more than that and a tolerance has grown. Tolerances are a share and an amount:
 
     resident memory      3 % and 4 MB (the allocator keeps what it once had)
     open sockets         10 % and 5
@@ -27,7 +27,13 @@ from pathlib import Path
 from typing import Any
 
 MEGABYTE = 1_000_000
-TOLERANCES = {"memory, MB": (0.03, 4.0), "sockets": (0.1, 5.0), "threads": (0.0, 2.0), "tasks": (0.0, 2.0), "objects": (0.02, 500.0)}  # fmt: skip
+TOLERANCES = {
+    "memory, MB": (0.03, 4.0),
+    "sockets": (0.1, 5.0),
+    "threads": (0.0, 2.0),
+    "tasks": (0.0, 2.0),
+    "objects": (0.02, 500.0),
+}
 OF_A_TYPE = (0.05, 50.0)
 FEW, KEPT = 200, 50
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import platform
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ def machine(packages: Iterable[str]) -> dict[str, Any]:
         packages: Distributions; those that are not installed are left out.
     """
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": {package: found for package in packages if (found := installed(package))},
         "system": f"{platform.system()} {platform.machine()}",
@@ -33,8 +33,10 @@ def described(machine: dict[str, Any]) -> list[str]:
     versions = ", ".join(f"{package} {found}" for package, found in machine["packages"].items())
     return [
         f"{machine['python']}; {versions}",
-        f"{machine['system']}, {machine['cpus']} CPUs, {machine['processor']}; "
-        f"load average {machine['load']:g} before it began; {machine['date']}",
+        (
+            f"{machine['system']}, {machine['cpus']} CPUs, {machine['processor']}; "
+            f"load average {machine['load']:g} before it began; {machine['date']}"
+        ),
     ]
 
 

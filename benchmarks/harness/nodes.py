@@ -25,7 +25,7 @@ Answer = tuple[int, bytes]
 
 
 class Node:
-    """A server of kept connections. A kind answers `serve`; it may also write to the connection itself, or raise Gone."""
+    """A server of kept connections. A kind serves; it may also write to the connection itself, or raise Gone."""
 
     def __init__(self) -> None:
         self.requests = 0

@@ -19,6 +19,10 @@ class Panel:
 
     Attributes:
         series: Name to its points: two lists, x and y. A y of None is a gap.
+        ticks: Values of x that are written, and no others.
+        names: Names of 0, 1, 2 ... on y, if it has such.
+        bars: Whether those are bars from 0 to x, or dots at x.
+        height: Inches; more where there are many names.
         span: From where to where on x something was going on, and what; or nothing.
     """
 
@@ -31,6 +35,9 @@ class Panel:
     marks: bool = True
     span: tuple[float, float, str] | None = None
     ticks: Sequence[float] = field(default_factory=list)
+    names: Sequence[str] = field(default_factory=list)
+    bars: bool = True
+    height: float = 2.4
 
 
 def draw(panels: Sequence[Panel], file: Path) -> bool:
@@ -41,8 +48,14 @@ def draw(panels: Sequence[Panel], file: Path) -> bool:
 
     plt.switch_backend("svg")
     plt.rcParams.update({"svg.hashsalt": "resilient_http", "font.size": 9, "svg.fonttype": "none"})
+    heights = [max(panel.height, 0.25 * len(panel.names)) for panel in panels]
     figure, axes = plt.subplots(
-        len(panels), 1, figsize=(7.2, 0.6 + 2.4 * len(panels)), squeeze=False, layout="constrained"
+        len(panels),
+        1,
+        figsize=(7.2, 0.6 + sum(heights)),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
     )
     for panel, axis in zip(panels, axes[:, 0], strict=True):
         _fill(axis, panel)
@@ -53,6 +66,25 @@ def draw(panels: Sequence[Panel], file: Path) -> bool:
 
 
 def _fill(axis: Any, panel: Panel) -> None:
+    axis.set_title(panel.title, loc="left", fontsize=9)
+    axis.set_xlabel(panel.x)
+    axis.set_ylabel(panel.y)
+    axis.grid(alpha=0.3)
+    axis.set_xscale("log" if panel.log_x else "linear")
+    if not panel.names:
+        _lines(axis, panel)
+        return
+    for number, (name, (x, y)) in enumerate(panel.series.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        if panel.bars:
+            axis.barh(y, x, color=colour, height=0.6)
+        else:
+            axis.plot(x, y, SHAPES[number % len(SHAPES)], color=colour, markersize=4, label=name, alpha=0.8)
+            _legend(axis)
+    axis.set_yticks(range(len(panel.names)), panel.names)
+
+
+def _lines(axis: Any, panel: Panel) -> None:
     for number, (name, (x, y)) in enumerate(panel.series.items()):
         look = {"color": COLOURS[number % len(COLOURS)], "linewidth": 1.2}
         if panel.marks:
@@ -61,15 +93,16 @@ def _fill(axis: Any, panel: Panel) -> None:
     if panel.span is not None:
         begin, end, what = panel.span
         axis.axvspan(begin, end, color="#bbbbbb", alpha=0.3, label=what, linewidth=0)
-    axis.set_xscale("log" if panel.log_x else "linear")
     axis.set_yscale("log" if panel.log_y else "linear")
     if not panel.log_y:
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, axis.get_ylim()[1] * 1.1)
     if panel.ticks:
         axis.set_xticks(panel.ticks, [f"{tick:g}" for tick in panel.ticks])
         axis.minorticks_off()
-    axis.set_title(panel.title, loc="left", fontsize=9)
-    axis.set_xlabel(panel.x)
-    axis.set_ylabel(panel.y)
-    axis.grid(alpha=0.3)
+    if len(panel.series) > 1:
+        _legend(axis)
+
+
+def _legend(axis: Any) -> None:
+    # Beside the axes, where it hides nothing.
     axis.legend(fontsize=7, framealpha=0.9, loc="center left", bbox_to_anchor=(1.01, 0.5))

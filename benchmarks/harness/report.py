@@ -18,7 +18,7 @@ from harness.machine import described, machine
 from harness.picture import Panel, draw
 
 RESULTS = BENCHMARKS / "results"
-PICTURES = ROOT / "docs" / "pictures"
+PICTURES = ROOT / "docs" / "pictures" / "performance"
 
 Value = float | int | str | None
 Row = Sequence[Value]
@@ -45,10 +45,10 @@ class Table:
         headings = [self.title, *(heading for heading, _ in self.columns)]
         lines = [headings, *(written(row, self.columns) for row in self.rows)]
         widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-        shown = [
-            "  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))])
-            for line in lines
-        ]  # fmt: skip
+        shown = []
+        for name, *figures in lines:
+            aligned = (figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True))
+            shown.append("  ".join([name.ljust(widths[0]), *aligned]))
         return "\n".join([*shown, *([self.note] if self.note else [])])
 
 
@@ -136,7 +136,7 @@ class Report:
         results, pictures = (self._results, self._results) if self._results else (RESULTS, PICTURES)
         results.mkdir(parents=True, exist_ok=True)
         file = results / f"{self.name}.json"
-        file.write_text(json.dumps(self._content(), indent=1, ensure_ascii=False) + "\n")
+        file.write_text(json.dumps(self._content(), ensure_ascii=False, default=list) + "\n")
         print(f"\nwritten: {_told(file)}")
         if self.panels:
             picture = pictures / f"{self.name}.svg"

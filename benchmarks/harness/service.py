@@ -1,7 +1,7 @@
 """Service: an ASGI service that makes one call with a contender for each request of its users.
 
-It answers 200 when the call was answered so, and 502 when it was not, or raised. The contender, its kind and the target are
-in the environment (SERVICE, as JSON).
+It answers 200 when the call was answered so, and 502 when it was not, or raised. The contender, its kind and the target
+are in the environment (SERVICE, as JSON).
 """
 
 from __future__ import annotations
