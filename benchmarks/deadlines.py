@@ -315,8 +315,8 @@ def panel(worst: dict[str, dict[str, list[float]]]) -> Panel:
             x, y = series.setdefault(contender, ([], []))
             x.append(max(1.0, quantile(sorted(own), 0.99) * 1000))
             y.append(number)
-    x = f"ms after a timeout of {TIMEOUT} s, 99th percentile"
-    return Panel("how late calls end", x, "", series, log_x=True, names=list(worst), bars=False)
+    axis = f"ms after a timeout of {TIMEOUT} s, 99th percentile"
+    return Panel("how late calls end", axis, "", series, log_x=True, names=list(worst), bars=False)
 
 
 def main() -> None:

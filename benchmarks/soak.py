@@ -285,7 +285,8 @@ async def soak(resilience: Resilience, urls: Sequence[str], options: argparse.Na
                 for task in background:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)
-                await asyncio.to_thread(lambda: [thread.join() for thread in threads])
+                for thread in threads:
+                    await asyncio.to_thread(thread.join)
     return traffic
 
 

@@ -94,7 +94,7 @@ def cell(what: dict[str, Any]) -> dict[str, Any]:
     )
     if not finished.stdout:
         sys.exit(f"{what['contender']} with {what['workers']} {what['kind']} gave no figures:\n{finished.stderr}")
-    return json.loads(finished.stdout)  # type: ignore[no-any-return]
+    return json.loads(finished.stdout)
 
 
 def table(title: str, figures: Figures, form: str, value: Callable[[str, int], float | None], note: str = "") -> Table:

@@ -7,9 +7,10 @@ holds more than that and a tolerance has grown. Tolerances are a share and an am
     open sockets         10 % and 5
     threads, tasks       2 of each
     objects in all       2 % and 500
-    objects of a type    5 % and 50 (of types that ever have 200)
+    objects of a type    5 % and 50 (of types that come to have 100)
 
-So a run whose medians lie 25 s apart at 200 calls a second sees an object that one call in a hundred leaves behind.
+At a hundred calls a second, a minute finds an object that one call in thirty leaves behind, and thirty minutes one that
+one call in a thousand does.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ TOLERANCES = {
     "objects": (0.02, 500.0),
 }
 OF_A_TYPE = (0.05, 50.0)
-FEW, KEPT = 200, 50
+FEW, KEPT = 100, 20
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +29,7 @@ class Panel:
     title: str
     x: str
     y: str
-    series: dict[str, tuple[Sequence[float], Sequence[float | None]]]
+    series: Mapping[str, tuple[Sequence[float], Sequence[float | None]]]
     log_x: bool = False
     log_y: bool = False
     marks: bool = True

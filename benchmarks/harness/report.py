@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Table:
 
     title: str
     columns: Sequence[tuple[str, str]]
-    rows: list[Row] = field(default_factory=list)
+    rows: Sequence[Row]
     note: str = ""
 
     def text(self) -> str:
@@ -102,13 +102,13 @@ class Report:
         self._quick = options.quick
         self._results: Path | None = options.results
         self._kept = not (partial or options.quick)
-        print("\n".join([*described(self.machine), method, ""]), flush=True)
+        print("\n".join([*described(self.machine), method]), flush=True)
 
     def table(self, table: Table) -> None:
         """Show it, and keep it."""
         self.tables.append(table)
         progress_ends()
-        print(f"{table.text()}\n", flush=True)
+        print(f"\n{table.text()}", flush=True)
 
     def goal(self, text: str, value: float | None, *, least: float | None = None, most: float | None = None) -> None:
         """Hold a figure against what it should be; nothing fails by it."""
