@@ -34,11 +34,11 @@ from harness.contenders import (
 from harness.picture import Panel
 from harness.report import Report, Table
 from harness.rounds import interleaved, ratio
-from harness.servers import PATHS, nginx
+from harness.servers import PATHS, nginx, nginx_version
 
 TASKS, THREADS = (1, 10, 50, 200, 1000), (1, 8, 32)
 WITH_GOALS = (BARE, OURS, OURS_AIOHTTP, AIOHTTP)
-PATIENCE = 6.0  # seconds in which each worker should have had its first answer
+PATIENCE = 15.0  # seconds in which each worker should have had its first answer
 HUNG = 120.0
 
 # Contender, compared with whom, kind, at once, at least how many times as many requests.
@@ -166,7 +166,7 @@ def main() -> None:
     own = parser(__doc__ or "")
     own.add_argument("--rounds", type=int, default=3, help="each cell is measured once in each (default: 3)")
     own.add_argument("--seconds", type=float, default=1.5, help="of a window (default: 1.5)")
-    own.add_argument("--patience", type=float, default=PATIENCE, help="seconds until it begins anyway (default: 6)")
+    own.add_argument("--patience", type=float, default=PATIENCE, help="seconds until it begins anyway (default: 15)")
     own.add_argument("--at", type=int, nargs="*", help="concurrencies, in tasks and in threads (default: all)")
     own.add_argument("--peers", action="store_true", help="measure everybody else too")
     options = parse(own, {"rounds": 1, "seconds": 0.2, "at": [8], "patience": 2.0})
@@ -177,6 +177,7 @@ def main() -> None:
         method=f"medians of {options.rounds} interleaved rounds of {options.seconds:g} s, over loopback against nginx",
         does_not_show=DOES_NOT_SHOW,
         packages=PACKAGES,
+        tools={"nginx": nginx_version()},
         partial=options.at is not None,
     )
     kinds = {

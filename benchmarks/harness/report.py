@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,7 @@ class Report:
         method: How it was measured in this run: rounds, seconds, rates.
         does_not_show: What a reader might take it for, and must not.
         packages: Distributions whose versions matter.
+        tools: What else has a version that matters, and the version.
         partial: Whether it is only a part of the benchmark, which takes the place of no result of the whole.
     """
 
@@ -89,11 +90,13 @@ class Report:
         method: str,
         does_not_show: Sequence[str],
         packages: Iterable[str] = (),
+        tools: Mapping[str, str] | None = None,
         partial: bool = False,
     ) -> None:
         self.name, self.question, self.method = name, question, method
         self.does_not_show = list(does_not_show)
         self.machine = machine(["resilient-http", "httpx", *packages])
+        self.machine["packages"] |= dict(tools or {})
         self.tables: list[Table] = []
         self.goals: list[dict[str, Any]] = []
         self.missing: dict[str, str] = {}

@@ -30,11 +30,17 @@ PATHS = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(BENCHMARKS)])}
 @contextlib.contextmanager
 def nginx() -> Iterator[str]:
     """The URL of an nginx with one worker that answers a small JSON, and writes no log."""
-    command = find_nginx()
-    if command is None:
-        sys.exit("nginx is missing; install it with: apt-get install nginx-light")
-    with tempfile.TemporaryDirectory() as root, Nginx(command, Path(root), SMALL_JSON) as server:
+    with tempfile.TemporaryDirectory() as root, Nginx(_nginx(), Path(root), SMALL_JSON) as server:
         yield server.url
+
+
+def nginx_version() -> str:
+    told = subprocess.run([_nginx(), "-v"], capture_output=True, text=True, check=True).stderr
+    return told.strip().rpartition("/")[2]
+
+
+def _nginx() -> str:
+    return find_nginx() or sys.exit("nginx is missing; install it with: apt-get install nginx-light")
 
 
 @contextlib.contextmanager
