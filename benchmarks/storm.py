@@ -15,6 +15,7 @@ import argparse
 import json
 import math
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -57,6 +58,7 @@ RATE = 100
 PATIENCE = 1.0  # seconds within which an answer is good; users wait twice as long, to be seen
 ATTEMPT = 0.5
 WARM_UP = 5  # calls, before users come
+STARTING = 30.0  # seconds that k6 may take
 WELL, IN_A_ROW = 0.95, 3  # share of good answers, for so many seconds, from which on all is well again
 
 DOES_NOT_SHOW = (
@@ -138,19 +140,31 @@ def take_turn(kind: str, contender: Contender, storm: Storm) -> Turn:
         with served(command, PATHS | {"SERVICE": json.dumps(what)}) as service:
             for _ in range(WARM_UP):
                 urlopen(service.url, timeout=PATIENCE * 10).close()
-            came = sum(ask(f"{upstream}/_account")["arrived"].values())
+            came = arrived_at(upstream)
             with arriving(
                 f"{service.url}/", rate=RATE, seconds=storm.seconds, patience=2 * PATIENCE, directory=Path(directory)
             ) as users:
-                while sum(ask(f"{upstream}/_account")["arrived"].values()) == came:
-                    time.sleep(0.01)
-                began = time.time()
+                began = first_arrival(upstream, came)
                 sleep_until(began + storm.before)
                 ask(f"{upstream}/_outage/{storm.kind}")
                 sleep_until(began + storm.before + storm.outage)
                 ask(f"{upstream}/_outage/none")
         arrived = ask(f"{upstream}/_account")["arrived"]
     return turn_of(users.visits, {int(tenth): count for tenth, count in arrived.items()}, users.missed, began, storm)
+
+
+def first_arrival(upstream: str, came: int) -> float:
+    """When a user was seen at the upstream, in wall-clock seconds."""
+    until = time.monotonic() + STARTING
+    while arrived_at(upstream) == came:
+        if time.monotonic() > until:
+            sys.exit(f"k6 has sent nobody within {STARTING:g} s")
+        time.sleep(0.01)
+    return time.time()
+
+
+def arrived_at(upstream: str) -> int:
+    return sum(ask(f"{upstream}/_account")["arrived"].values())
 
 
 def sleep_until(wall_clock: float) -> None:
