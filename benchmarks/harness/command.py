@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ def parse(own: argparse.ArgumentParser, quick: dict[str, Any]) -> argparse.Names
     own.add_argument("--results", type=Path, help="directory for the JSON and the picture (default: where they belong)")
     if own.parse_known_args()[0].quick:
         own.set_defaults(**quick)
+    # Whoever is told to end, ends its servers first.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     return own.parse_args()
 
 

@@ -212,7 +212,10 @@ KINDS = {"tail": Tail, "limited": Limited, "moody": Moody}
 async def main() -> None:
     port, kind, options = sys.argv[1:]
     ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    # Nobody writes there: it becomes readable when whoever started the node is gone, however that came.
+    loop.add_reader(sys.stdin, ended.set)
     node = KINDS[kind](**json.loads(options))
     await node.listen(int(port))
     await ended.wait()

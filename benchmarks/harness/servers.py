@@ -48,7 +48,7 @@ def node(kind: str, **options: Any) -> Iterator[str]:
     """The URL of a node of ours in a process of its own; see nodes.py for the kinds."""
     port = free_port()
     command = [sys.executable, "-m", "harness.nodes", str(port), kind, json.dumps(options)]
-    process = subprocess.Popen(command, env=os.environ | PATHS)
+    process = subprocess.Popen(command, env=os.environ | PATHS, stdin=subprocess.PIPE)
     try:
         wait_until_listening("127.0.0.1", port)
         yield f"http://127.0.0.1:{port}"
