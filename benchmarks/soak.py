@@ -266,10 +266,13 @@ async def soak(resilience: Resilience, urls: Sequence[str], options: argparse.Na
     traffic = Traffic(resilience, int(urls[0].rpartition(":")[2]))
     async with resilience.async_client() as in_tasks:
         with resilience.client() as in_threads:
-            for _ in range(options.strangers):
-                # So that from the beginning each new one takes the place of an old one.
+            for number in range(options.strangers):
+                # So that from the beginning each new one takes the place of an old one of its kind.
                 with contextlib.suppress(Exception):
-                    in_threads.get(traffic.stranger())
+                    if number % (THREADS + TASKS) < THREADS:
+                        strange(traffic, in_threads)
+                    else:
+                        await strange_async(traffic, in_tasks)
             began = time.monotonic()
             threads = [
                 threading.Thread(target=traffic.work_in_thread, args=(in_threads, seed)) for seed in range(THREADS)
