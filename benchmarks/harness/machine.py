@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+BUSY = "The machine was busy with other things: do not trust these times."
+
 
 def machine(packages: Iterable[str]) -> dict[str, Any]:
     """All that a reader needs to judge a figure.
@@ -30,6 +32,7 @@ def machine(packages: Iterable[str]) -> dict[str, Any]:
 
 def described(machine: dict[str, Any]) -> list[str]:
     """The same as lines for a person."""
+    busy = [BUSY] if machine["load"] > machine["cpus"] else []
     versions = ", ".join(f"{package} {found}" for package, found in machine["packages"].items())
     return [
         f"{machine['python']}; {versions}",
@@ -37,6 +40,7 @@ def described(machine: dict[str, Any]) -> list[str]:
             f"{machine['system']}, {machine['cpus']} CPUs, {machine['processor']}; "
             f"load average {machine['load']:g} before it began; {machine['date']}"
         ),
+        *busy,
     ]
 
 

@@ -6,6 +6,7 @@ import math
 import pytest
 from harness.cell import Count, Window
 from harness.growth import Samples, compared
+from harness.machine import BUSY, described, machine
 from harness.nodes import Tail
 from harness.report import Table
 from harness.rounds import added, interleaved, quantile, ratio
@@ -104,6 +105,13 @@ def test_the_same_request_takes_the_same_time_at_the_same_node():
     assert one.takes("node 1 7", 0.02) == Tail("node 1").takes("node 1 7", 0.02)
     assert one.takes("node 1 7", 0.02) != other.takes("node 2 7", 0.02)
     assert sum(one.takes(f"{key}", 0.02) >= Tail.FROM for key in range(5000)) == pytest.approx(100, rel=0.3)
+
+
+def test_a_run_on_a_busy_machine_says_so():
+    quiet = machine(["httpx"]) | {"cpus": 2, "load": 1.9}
+
+    assert BUSY not in described(quiet)
+    assert BUSY in described(quiet | {"load": 2.1})
 
 
 STORM = Storm(before=1, outage=1, after=4, kind="hang")
