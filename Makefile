@@ -9,6 +9,8 @@ VENV ?= .venv
 # Most tests wait, so a few processes more than cores; PYTEST_WORKERS=0 runs them in one, for a debugger.
 PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
+BENCH ?= overhead policies request_client throughput tail tail_at_scale storm deadlines soak
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -45,9 +47,18 @@ demo: $(READY)  ## Tell the story of an outage, with bare httpx and with resilie
 serve: $(READY)  ## Start the demo's services and leave them running
 	@$(BIN)/python -m example_project --serve
 
+.PHONY: bench-tools
+bench-tools: $(READY)  ## Install what the benchmarks compare with and load with
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[bench]' -c constraints.txt
+
 .PHONY: bench
-bench: $(READY)  ## Measure what a call costs
-	@for script in benchmarks/*.py; do echo "==> $$script"; $(BIN)/python $$script || exit 1; done
+bench: bench-tools  ## Run the benchmarks (75 minutes; BENCH="throughput tail" to choose) and make docs/performance.md
+	@for script in $(BENCH); do echo "==> $$script"; $(BIN)/python benchmarks/$$script.py $(BENCH_ARGS) || exit 1; done
+	@$(BIN)/python benchmarks/page.py
+
+.PHONY: soak
+soak: $(READY)  ## Look for a minute whether anything grows
+	@$(BIN)/python benchmarks/soak.py --minutes 1 --warm-up 0.33
 
 .PHONY: pictures
 pictures: $(READY)  ## Draw the pictures of the docs anew, with the simulation

@@ -11,28 +11,27 @@ CAP seconds after its timeout is interrupted by the end of its server, and count
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import importlib
-import math
-import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import httpx
 import httpx2
 import requests
 import stamina
+from harness.command import parse, parser, progress
+from harness.picture import Panel
+from harness.report import Report, Table
+from harness.rounds import quantile
 from httpx_retries import Retry, RetryTransport
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from resilient_http import Resilience, deadline
 from tests.live import hardships
@@ -43,6 +42,15 @@ GOAL = 50  # milliseconds at the 99th percentile
 EARLY = 0.02  # seconds; a call that ended so much before its timeout was not ended by it
 LATER = 0.3  # seconds after the headers at which a body is read in "late reader"
 UPLOAD = b"x" * 20_000_000
+
+DOES_NOT_SHOW = (
+    (
+        "One call by itself: 50 at once in one process share its processor, and that is where most of our lateness "
+        "comes from."
+    ),
+    "Rounds: each cell is measured once. A hardship lasts for seconds, and its percentiles are of 50 calls.",
+    "Whether an answer was good: calls that ended before their timeout are only counted, as early.",
+)
 
 
 @dataclass(frozen=True)
@@ -279,38 +287,76 @@ async def overruns_in_tasks(hardship: str, contender: Callable[[World], Any]) ->
     return ended + [CAP] * (CALLS - len(ended))
 
 
-def show(contender: str, late: list[float]) -> float:
-    """Print one line; gives the 99th percentile in milliseconds."""
-    late.sort()
-    at = [max(0.0, late[math.ceil(len(late) * share) - 1]) * 1000 for share in (0.5, 0.99, 1.0)]
-    early = sum(seconds < -EARLY for seconds in late)
-    shown = [f">= {CAP * 1000:.0f}" if value >= CAP * 1000 else f"{value:.0f}" for value in at]
-    print(f"  {contender:34}", *(f"{value:>9}" for value in shown), f"{early:>7}", flush=True)
-    return at[1]
+def row(contender: str, late: list[float]) -> tuple[str | float, ...]:
+    """Milliseconds after the timeout: the median, the 99th percentile, the worst; and how many were early."""
+    ordered = sorted(late)
+    at = [max(0.0, quantile(ordered, share)) * 1000 for share in (0.5, 0.99, 1.0)]
+    shown = [f">= {CAP * 1000:.0f}" if value >= CAP * 1000 else value for value in at]
+    return (contender, *shown, sum(seconds < -EARLY for seconds in late))
+
+
+def measured(hardship: str, contenders: Sequence[str]) -> dict[str, list[float]]:
+    """Contender to the seconds by which each of its calls was late."""
+    late = {}
+    for name in contenders:
+        progress(f"{hardship}: {name}")
+        if name in SYNC:
+            late[name] = overruns_in_threads(hardship, SYNC[name])
+        else:
+            late[name] = asyncio.run(overruns_in_tasks(hardship, ASYNC[name]))
+    return late
+
+
+def panel(worst: dict[str, dict[str, list[float]]]) -> Panel:
+    """The 99th percentile of resilient_http, and of the others, for each hardship."""
+    series: dict[str, tuple[list[float], list[float]]] = {}
+    for number, late in enumerate(worst.values()):
+        for contender, own in late.items():
+            x, y = series.setdefault(contender, ([], []))
+            x.append(max(1.0, quantile(sorted(own), 0.99) * 1000))
+            y.append(number)
+    axis = f"ms after a timeout of {TIMEOUT} s, 99th percentile"
+    return Panel("how late calls end", axis, "", series, log_x=True, names=list(worst), bars=False)
 
 
 def main() -> None:
-    known = ("httpx", "httpx2", "requests", "stamina", "httpx-retries")
-    print(f"{CALLS} calls at once; {', '.join(f'{name} {version(name)}' for name in known)}\n")
-    chosen = sys.argv[1:] or list(HARDSHIPS)
-    if unknown := set(chosen) - set(HARDSHIPS):
-        sys.exit(f"no such hardship: {', '.join(sorted(unknown))}; known: {', '.join(HARDSHIPS)}")
-    worst = 0.0
-    for hardship in chosen:
-        print(
-            f"{hardship:36} {'p50':>9} {'p99':>9} {'worst':>9} {'early':>7}   ms after a timeout of {TIMEOUT} s",
-            flush=True,
-        )
-        for name, contender in SYNC.items():
-            p99 = show(name, overruns_in_threads(hardship, contender))
-            worst = max(worst, p99) if contender in OURS else worst
-        for name, contender in ASYNC.items():
-            p99 = show(name, asyncio.run(overruns_in_tasks(hardship, contender)))
-            worst = max(worst, p99) if contender in OURS else worst
-    print(f"\nresilient_http's largest p99: {worst:.0f} ms; at most {GOAL} is the goal")
+    own = parser(__doc__ or "")
+    own.add_argument("hardships", nargs="*", type=known, default=list(HARDSHIPS), help=f"of {', '.join(HARDSHIPS)}")
+    own.add_argument("--contenders", nargs="+", choices=[*SYNC, *ASYNC], default=[*SYNC, *ASYNC], metavar="CONTENDER")
+    quick = {"hardships": ["body drip"], "contenders": OURS[:1]}
+    options = parse(own, quick)
+    report = Report(
+        "deadlines",
+        "How long after its timeout does a call really end, with 50 calls at once, whatever the other side does?",
+        options,
+        method=f"{CALLS} calls at once with a timeout of {TIMEOUT} s, interrupted {CAP:g} s after it; contenders "
+        "one after the other",
+        does_not_show=DOES_NOT_SHOW,
+        packages=("httpx2", "requests", "stamina", "httpx-retries"),
+        partial=options.hardships != list(HARDSHIPS) or options.contenders != [*SYNC, *ASYNC],
+    )
+    columns = [("p50 ms", ".0f"), ("p99 ms", ".0f"), ("worst ms", ".0f"), ("early", "d")]
+    found = {}
+    for hardship in options.hardships:
+        found[hardship] = measured(hardship, options.contenders)
+        report.table(Table(hardship, columns, [row(name, late) for name, late in found[hardship].items()]))
+    ours = [
+        quantile(sorted(late), 0.99) * 1000 for each in found.values() for name, late in each.items() if name in OURS
+    ]
+    report.goal("resilient_http's largest p99, ms", max(ours, default=None), most=GOAL)
+    report.panels = [panel(found)]
+    report.raw = found
+    report.finish()
 
 
-OURS = [contender for name, contender in (SYNC | ASYNC).items() if name.startswith("resilient_http")]
+def known(hardship: str) -> str:
+    if hardship not in HARDSHIPS:
+        message = f"no such hardship: {hardship}"
+        raise argparse.ArgumentTypeError(message)
+    return hardship
+
+
+OURS = [name for name in [*SYNC, *ASYNC] if name.startswith("resilient_http")]
 
 if __name__ == "__main__":
     main()

@@ -10,23 +10,22 @@ medians over the rounds, of this process's CPU time: nothing here waits, so that
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import cProfile
 import gc
-import os
-import platform
 import pstats
 import statistics
-import time
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pybreaker
 import tenacity
+from harness.command import parse, parser
+from harness.picture import Panel
+from harness.report import Report, Table
+from harness.rounds import added, microseconds, ratio, run_async, run_sync
 from httpx_retries import RetryTransport
 
 from resilient_http import Resilience
@@ -40,7 +39,17 @@ BARE = "bare"
 OURS = "resilient_http, all policies, 3 endpoints"
 RETRIES = "httpx-retries"
 TENACITY = "tenacity and pybreaker"
-PACKAGES = ("httpx", "httpx-retries", "tenacity", "pybreaker")
+PACKAGES = ("httpx-retries", "tenacity", "pybreaker")
+
+DOES_NOT_SHOW = (
+    "A share of what a real call costs: the transport answers at once, so a ratio here is the worst that can be.",
+    (
+        "Equal work: resilient_http resolves the logical host, keeps the deadline, asks the retry budget, holds "
+        "a permit, "
+        "chooses one of three endpoints, asks and tells its circuit, and writes the journal; the others do part of it."
+    ),
+    "Traces and listeners: no OpenTelemetry SDK is configured, and nobody listens.",
+)
 
 Sync = Callable[[], httpx.Response]
 Async = Callable[[], Awaitable[httpx.Response]]
@@ -140,56 +149,16 @@ def _rules() -> dict[str, Any]:
     }
 
 
-def measure(run: Callable[[Any, int], float], contenders: dict[str, Any], rounds: int, calls: int) -> dict[str, list]:
-    """Microseconds per call of each contender in each round."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for call in contenders.values():
-        run(call, calls)
-    for _ in range(rounds):
-        for name, call in contenders.items():
-            gc.collect()
-            times[name].append(run(call, calls) / calls * 1e6)
-    return times
-
-
-def run_sync(call: Sync, calls: int) -> float:
-    started = time.process_time()
-    for _ in range(calls):
-        call()
-    return time.process_time() - started
-
-
-async def run_async(call: Async, calls: int) -> float:
-    started = time.process_time()
-    for _ in range(calls):
-        await call()
-    return time.process_time() - started
-
-
-def print_table(kind: str, times: dict[str, list[float]], goal: float | None = None) -> None:
-    print(f"{kind:<45}{'µs per call':>12}{'added':>9}{'ratio':>8}")
+def show(report: Report, kind: str, times: dict[str, list[float]], goal: float | None = None) -> None:
+    """A table of medians; with a goal, what ours adds is held against it."""
     bare = times[BARE]
-    for name, own in times.items():
-        # Each round is compared with the bare calls of the same round: a slow moment slows both.
-        pairs = list(zip(own, bare, strict=True))
-        added = statistics.median(mine - theirs for mine, theirs in pairs)
-        ratio = statistics.median(mine / theirs for mine, theirs in pairs)
-        print(f"{name:<45}{statistics.median(own):>12.1f}{added:>+9.1f}{ratio:>8.2f}")
-        if name == OURS and goal is not None:
-            verdict = f"at most {goal:g} µs added: {'kept' if added <= goal else 'MISSED'}"
-    print(f"{verdict if goal is not None else 'no goal: httpx itself is in it'}\n")
-
-
-def print_machine() -> None:
-    packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    print(f"{platform.python_implementation()} {platform.python_version()}; {packages}")
-    print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, {_processor()}\n")
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
+    # Each round is compared with the bare calls of the same round: a slow moment slows both.
+    rows = [(name, statistics.median(own), added(own, bare), ratio(own, bare)) for name, own in times.items()]
+    note = "" if goal is not None else "No goal: httpx itself is in it."
+    report.table(Table(kind, [("µs per call", ".1f"), ("added", "+.1f"), ("ratio", ".2f")], rows, note))
+    report.raw[kind] = times
+    if goal is not None:
+        report.goal(f"{kind}: µs added by all policies", added(times[OURS], bare), most=goal)
 
 
 def print_profile(kind: str, run: Callable[[Any, int], float], contenders: dict[str, Any], calls: int) -> None:
@@ -224,13 +193,20 @@ def _place(file: str, line: int, function: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What the standard pipeline costs per call.")
-    parser.add_argument("--rounds", type=int, default=21, help="each contender runs once in each (default: 21)")
-    parser.add_argument("--calls", type=int, default=500, help="per contender and round (default: 500)")
-    parser.add_argument("--profile", action="store_true", help="profile our path instead")
-    options = parser.parse_args()
-
-    print_machine()
+    own = parser(__doc__ or "")
+    own.add_argument("--rounds", type=int, default=21, help="each contender runs once in each (default: 21)")
+    own.add_argument("--calls", type=int, default=500, help="per contender and round (default: 500)")
+    own.add_argument("--profile", action="store_true", help="profile our path instead")
+    options = parse(own, {"rounds": 2, "calls": 20})
+    report = Report(
+        "overhead",
+        "What does the standard pipeline cost per call, and what do others cost that do part of its work?",
+        options,
+        method=f"CPU time; medians of {options.rounds} interleaved rounds of {options.calls} calls",
+        does_not_show=DOES_NOT_SHOW,
+        packages=PACKAGES,
+        partial=options.profile,
+    )
     with Resilience(SETTINGS) as resilience, asyncio.Runner() as runner:
         sync = sync_contenders(resilience)
         in_loop = async_contenders(resilience)
@@ -244,12 +220,22 @@ def main() -> None:
             print_profile("sync", run_sync, sync, calls)
             print_profile("async (asyncio)", run_in_loop, in_loop, calls)
             return
-        print(f"medians of {options.rounds} interleaved rounds of {options.calls} calls\n")
-        print_table("over the bare engine, sync", measure(run_sync, engines, options.rounds, options.calls), GOAL)
-        asynchronous = measure(run_in_loop, engines_in_loop, options.rounds, options.calls)
-        print_table("over the bare engine, async", asynchronous, GOAL)
-        print_table("over client.get, sync", measure(run_sync, sync, options.rounds, options.calls))
-        print_table("over client.get, async", measure(run_in_loop, in_loop, options.rounds, options.calls))
+        kinds = (
+            ("over the bare engine, sync", engines, run_sync, GOAL),
+            ("over the bare engine, async", engines_in_loop, run_in_loop, GOAL),
+            ("over client.get, sync", sync, run_sync, None),
+            ("over client.get, async", in_loop, run_in_loop, None),
+        )
+        for kind, contenders, run, goal in kinds:
+            show(report, kind, microseconds(contenders, options.rounds, options.calls, run), goal)
+    report.panels = [spread(kind, times) for kind, times in report.raw.items()]
+    report.finish()
+
+
+def spread(kind: str, times: dict[str, list[float]]) -> Panel:
+    """The rounds in order of what they took: a flat line is a quiet machine."""
+    series = {name: (range(1, len(own) + 1), sorted(own)) for name, own in times.items()}
+    return Panel(kind, "rounds, the fastest first", "µs per call", series)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,16 @@ Over a transport of the user's a sync call that may be hedged takes another way,
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import statistics
 from typing import Any
 
 import httpx
-from overhead import URL, AsyncNull, Null, measure, print_machine, run_async, run_sync
+from harness.command import parse, parser
+from harness.picture import Panel
+from harness.report import Report, Table
+from harness.rounds import added, microseconds, run_async, run_sync
+from overhead import URL, AsyncNull, Null
 
 from resilient_http import Resilience
 from resilient_http.engines.pool import EnginePool
@@ -59,47 +62,69 @@ ON: dict[str, dict[str, Any]] = {
     "hedge after 2 ms": {"retry": {}, "hedge": {"delay": 0.002}},
     "hedge by a quantile": {"retry": {}, "hedge": {"delay": "p99"}},
 }
+REQUEST = httpx.Request("GET", URL, extensions={"timeout": httpx.Timeout(None).as_dict()})
 # What cannot be without another policy is compared with that.
 TAKES = dict.fromkeys(("hedge", "hedge after 2 ms", "hedge by a quantile"), RETRY)
 
 
+DOES_NOT_SHOW = (
+    "What policies cost together: some of them share work, and all compete for the processor's caches.",
+    "Waiting: nothing is refused, delayed or repeated here. It is what a policy costs a call that it lets through.",
+)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What each policy costs a call.")
-    parser.add_argument("--rounds", type=int, default=21, help="each runs once in each (default: 21)")
-    parser.add_argument("--calls", type=int, default=500, help="per policy and round (default: 500)")
-    options = parser.parse_args()
-    request = httpx.Request("GET", URL, extensions={"timeout": httpx.Timeout(None).as_dict()})
+    own = parser(__doc__ or "")
+    own.add_argument("--rounds", type=int, default=21, help="each runs once in each (default: 21)")
+    own.add_argument("--calls", type=int, default=500, help="per policy and round (default: 500)")
+    options = parse(own, {"rounds": 1, "calls": 5})
+    report = Report(
+        "policies",
+        "What does each policy cost a call by itself?",
+        options,
+        method=f"CPU time; medians of {options.rounds} interleaved rounds of {options.calls} calls, each compared "
+        f"with the same upstream with all policies off",
+        does_not_show=DOES_NOT_SHOW,
+    )
+    times = measured(options.rounds, options.calls)
+    theirs = over_theirs(options.rounds, options.calls)
+    rows = [(name, *(cost(own, name) for own in times.values())) for name in ON if name != PLAIN]
+    rows.append(("hedge, over a transport of the user's", cost(theirs, "hedge"), None))
+    plain = [f"{statistics.median(each[PLAIN]):.1f}" for each in times.values()]
+    columns = [(f"{kind}, µs per call", "+.1f") for kind in times]
+    note = f"At most {GOAL:g} is the goal of each."
+    report.table(Table("added by", columns, [*rows, ("all of the above off, in all", *plain)], note))
+    report.panels = [panel(kind, own) for kind, own in times.items()]
+    report.raw = times
+    report.finish()
+
+
+def measured(rounds: int, calls: int) -> dict[str, dict[str, list[float]]]:
     upstreams = {name: Resilience({"upstreams": {"payments": {**OFF, **own}}}) for name, own in ON.items()}
-    EnginePool.engine = at_once
     sync = {name: one.transport() for name, one in upstreams.items()}
-    theirs = {name: upstreams[name].transport(Null()) for name in (PLAIN, RETRY, "hedge")}
     in_loop = {name: one.async_transport() for name, one in upstreams.items()}
-
-    print_machine()
+    EnginePool.engine = at_once
     with asyncio.Runner() as runner:
-
-        def in_turns(transports: dict[str, Any]) -> dict[str, list[float]]:
-            calls = {name: lambda one=one: one.handle_request(request) for name, one in transports.items()}
-            return measure(run_sync, calls, options.rounds, options.calls)
-
-        times = {
-            "sync": in_turns(sync),
-            "async": measure(
+        return {
+            "sync": microseconds(requests(sync), rounds, calls, run_sync),
+            "async": microseconds(
+                {name: lambda one=one: one.handle_async_request(REQUEST) for name, one in in_loop.items()},
+                rounds,
+                calls,
                 lambda call, calls: runner.run(run_async(call, calls)),
-                {name: lambda one=one: one.handle_async_request(request) for name, one in in_loop.items()},
-                options.rounds,
-                options.calls,
             ),
         }
-        over_theirs = in_turns(theirs)
-    print(f"{'added by':<40}{'sync':>10}{'async':>10}   µs per call; at most {GOAL:g} is the goal")
-    for name in ON:
-        if name != PLAIN:
-            print(f"{name:<40}" + "".join(f"{added(times[kind], name):>10}" for kind in times))
-    print(f"{'hedge, over a transport of the users':<40}{added(over_theirs, 'hedge'):>10}{'-':>10}")
-    print(
-        f"{'all of the above off':<40}" + "".join(f"{statistics.median(each[PLAIN]):>10.1f}" for each in times.values())
-    )
+
+
+def over_theirs(rounds: int, calls: int) -> dict[str, list[float]]:
+    names = (PLAIN, RETRY, "hedge")
+    upstreams = {name: Resilience({"upstreams": {"payments": {**OFF, **ON[name]}}}) for name in names}
+    sync = {name: one.transport(Null()) for name, one in upstreams.items()}
+    return microseconds(requests(sync), rounds, calls, run_sync)
+
+
+def requests(transports: dict[str, Any]) -> dict[str, Any]:
+    return {name: lambda one=one: one.handle_request(REQUEST) for name, one in transports.items()}
 
 
 def at_once(pool: EnginePool, _: object) -> Any:
@@ -107,9 +132,15 @@ def at_once(pool: EnginePool, _: object) -> Any:
     return AsyncNull() if pool._is_async else Null()  # noqa: SLF001 - a benchmark may look
 
 
-def added(times: dict[str, list[float]], name: str) -> str:
-    beside = times[TAKES.get(name, PLAIN)]
-    return f"{statistics.median(own - other for own, other in zip(times[name], beside, strict=True)):+.1f}"
+def cost(times: dict[str, list[float]], name: str) -> float:
+    """Microseconds that a policy adds to what it takes to be there."""
+    return added(times[name], times[TAKES.get(name, PLAIN)])
+
+
+def panel(kind: str, times: dict[str, list[float]]) -> Panel:
+    names = sorted((name for name in ON if name != PLAIN), key=lambda name: cost(times, name))
+    bars = {name: cost(times, name) for name in names}
+    return Panel(f"added to a call, {kind}", "µs", "", {kind: (list(bars.values()), range(len(bars)))}, names=names)
 
 
 if __name__ == "__main__":

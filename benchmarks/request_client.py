@@ -8,11 +8,7 @@ table shows medians over the rounds, of this process's CPU time.
 
 from __future__ import annotations
 
-import argparse
-import gc
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +16,16 @@ import django
 import httpx
 from django.conf import settings
 from django.http import HttpRequest
+from harness.command import parse, parser
+from harness.picture import Panel
+from harness.report import Report, Table
+from harness.rounds import microseconds, ratio, run_sync
 
 GOAL = 1.0  # times the bare client
+DOES_NOT_SHOW = (
+    "Calls: nobody calls with these clients, and closing them costs nothing, as they share one transport.",
+    "The rest of a request: the framework's own middleware and dependencies cost more than these clients.",
+)
 HEADERS = {
     "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "x-envoy-expected-rq-timeout-ms": "2000",
@@ -81,50 +85,41 @@ def without_scope(request: HttpRequest) -> HttpRequest:
     return request
 
 
-def measure(contenders: dict[str, Make], rounds: int, clients: int) -> dict[str, list[float]]:
-    """Microseconds per client of each contender in each round."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for make in contenders.values():
-        run(make, clients)
-    for _ in range(rounds):
-        for name, make in contenders.items():
-            gc.collect()
-            times[name].append(run(make, clients) / clients * 1e6)
-    return times
-
-
-def run(make: Make, clients: int) -> float:
-    started = time.process_time()
-    for _ in range(clients):
-        make()
-    return time.process_time() - started
-
-
-def print_table(kind: str, times: dict[str, list[float]]) -> None:
-    print(f"{kind:<40}{'µs per client':>14}{'ratio':>8}")
+def show(report: Report, kind: str, times: dict[str, list[float]]) -> None:
     bare = next(iter(times.values()))
-    worst = 0.0
-    for name, own in times.items():
-        ratio = statistics.median(mine / theirs for mine, theirs in zip(own, bare, strict=True))
-        worst = max(worst, ratio)
-        print(f"{name:<40}{statistics.median(own):>14.1f}{ratio:>8.2f}")
-    print(f"at most {GOAL:g} times the bare client: {'kept' if worst <= GOAL else 'MISSED'}\n")
+    rows = [(name, statistics.median(own), ratio(own, bare)) for name, own in times.items()]
+    report.table(Table(kind, [("µs per client", ".1f"), ("ratio", ".2f")], rows))
+    report.goal(f"{kind}: times the bare client, the dearest one", max(worst for _, _, worst in rows), most=GOAL)
+    report.raw[kind] = times
+    series = {name: (range(1, len(own) + 1), sorted(own)) for name, own in times.items()}
+    report.panels.append(Panel(kind, "rounds, the fastest first", "µs per client", series))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What a client for each inbound request costs.")
-    parser.add_argument("--rounds", type=int, default=21, help="each contender runs once in each (default: 21)")
-    parser.add_argument("--clients", type=int, default=500, help="per contender and round (default: 500)")
-    options = parser.parse_args()
+    own = parser(__doc__ or "")
+    own.add_argument("--rounds", type=int, default=21, help="each contender runs once in each (default: 21)")
+    own.add_argument("--clients", type=int, default=500, help="per contender and round (default: 500)")
+    options = parse(own, {"rounds": 2, "clients": 20})
+    report = Report(
+        "request_client",
+        "What does a client for each inbound request cost, beside a bare httpx client over a transport that is "
+        "there already?",
+        options,
+        method=f"CPU time; medians of {options.rounds} interleaved rounds of {options.clients} clients",
+        does_not_show=DOES_NOT_SHOW,
+        packages=["django", "fastapi"],
+    )
 
-    print(f"{platform.python_implementation()} {platform.python_version()}, httpx {httpx.__version__}")
-    print(f"medians of {options.rounds} interleaved rounds of {options.clients} clients\n")
-    print_table("sync", measure(sync_contenders(), options.rounds, options.clients))
-    print_table("async", measure(async_contenders(), options.rounds, options.clients))
+    def measure(contenders: dict[str, Make]) -> dict[str, list[float]]:
+        return microseconds(contenders, options.rounds, options.clients, run_sync)
 
+    show(report, "sync", measure(sync_contenders()))
+    show(report, "async", measure(async_contenders()))
     request: Any = django_request()
-    taken = measure({"scope": lambda: state_of(without_scope(request))}, options.rounds, options.clients)["scope"]
-    print(f"Beside it, the middleware makes the request's scope from its headers: {statistics.median(taken):.1f} µs")
+    taken = measure({"scope": lambda: state_of(without_scope(request))})["scope"]
+    row = ("the request's scope, from its headers", statistics.median(taken))
+    report.table(Table("beside it, the middleware makes", [("µs", ".1f")], [row]))
+    report.finish()
 
 
 if __name__ == "__main__":

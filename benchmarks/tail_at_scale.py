@@ -13,17 +13,20 @@ It needs no server, comes out alike each time, and takes a quarter of an hour on
 
 from __future__ import annotations
 
-import argparse
 import gc
-import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from harness.command import parse, parser, progress
+from harness.picture import Panel
+from harness.report import Report, Table
 
 from tests.simulation.reads import KEYS, SLOWNESS, Law, quantile_of, read, whole
 
-QUANTILE = 0.999
+QUANTILE, WHOLES = 0.999, 1000
+DOES_NOT_SHOW = (
+    "Real nodes, sockets or processors: it is a simulation, of the real policies. tail.py has real nodes.",
+    "What second requests do to servers that are full: these bear any number at once.",
+)
 
 
 def run(name: str, wholes: int, *, hedged: bool, seed: int) -> tuple[float, float]:
@@ -45,27 +48,53 @@ def by_law(name: str) -> str:
     return f"{whole(law.slower, QUANTILE):.2g} s, {whole(law.slower_hedged, QUANTILE):.2g} s"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="What hedging is worth for a whole of 1,000 keys.")
-    parser.add_argument("--wholes", type=int, default=1000, help="how many (default: 1000)")
-    parser.add_argument("--seed", type=int, default=1, help="of all randomness (default: 1)")
-    options = parser.parse_args()
-    found: dict[tuple[str, bool], tuple[float, float]] = {}
+def measured(wholes: int, seed: int) -> dict[tuple[str, bool], tuple[float, float]]:
+    """What is slow, and whether it was hedged, to the quantile and the requests per key."""
+    found = {}
     with ProcessPoolExecutor() as pool:
         runs = {
-            pool.submit(run, name, options.wholes, hedged=hedged, seed=options.seed): (name, hedged)
+            pool.submit(run, name, wholes, hedged=hedged, seed=seed): (name, hedged)
             for name in SLOWNESS
             for hedged in (False, True)
         }
         for done in as_completed(runs):
             found[runs[done]] = done.result()
-            print(f"{len(found)} of {len(runs)} runs", end="\r", file=sys.stderr, flush=True)
+            progress(f"{len(found)} of {len(runs)} runs")
+    return found
 
-    print(f"{'what is slow':44} {'without':>8} {'with':>8} {'times':>6} {'requests per key':>17}  {'by the law'}")
+
+def main() -> None:
+    own = parser(__doc__ or "")
+    own.add_argument("--wholes", type=int, default=WHOLES, help=f"how many (default: {WHOLES})")
+    own.add_argument("--seed", type=int, default=1, help="of all randomness (default: 1)")
+    options = parse(own, {"wholes": 1})
+    report = Report(
+        "tail_at_scale",
+        "What is hedging worth where a whole takes as long as the slowest of its 1,000 keys?",
+        options,
+        method=f"on the virtual clock, {options.wholes} wholes, the {QUANTILE:.1%} quantile; alike on every machine",
+        does_not_show=DOES_NOT_SHOW,
+        partial=options.wholes != WHOLES,
+    )
+    found = measured(options.wholes, options.seed)
+    rows = []
     for name in SLOWNESS:
         (without, _), (hedged, requests) = found[name, False], found[name, True]
-        times = without / hedged
-        print(f"{name:44} {without:6.2g} s {hedged:6.2g} s {times:6.1f} {requests:17.3f}  {by_law(name)}")
+        rows.append((name, without, hedged, without / hedged, requests, by_law(name)))
+    columns = [
+        ("without, s", ".2g"),
+        ("with, s", ".2g"),
+        ("times", ".1f"),
+        ("requests per key", ".3f"),
+        ("by the law", ""),
+    ]
+    report.table(Table("what is slow", columns, rows))
+    series = {
+        told: ([found[name, hedged][0] for name in SLOWNESS], range(len(SLOWNESS)))
+        for told, hedged in (("without", False), ("with a hedge", True))
+    }
+    report.panels = [Panel("a whole", "seconds", "", series, log_x=True, names=list(SLOWNESS), bars=False)]
+    report.finish()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ daemon off;
 master_process off;
 pid {root}/nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 4096; }}
 http {{
     access_log {root}/access.log combined;
     client_body_temp_path {root}/body;
