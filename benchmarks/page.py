@@ -19,6 +19,7 @@ from harness.report import PICTURES, RESULTS, written
 PAGE = ROOT / "docs" / "performance.md"
 ORDER = (
     "overhead",
+    "pipeline",
     "policies",
     "request_client",
     "throughput",
@@ -32,6 +33,7 @@ ORDER = (
 )
 TITLES = {
     "overhead": "What a call costs",
+    "pipeline": "What looking on, refusing, many upstreams and many threads cost",
     "policies": "What each policy costs",
     "request_client": "What a client for each request costs",
     "throughput": "Requests per second",

@@ -218,11 +218,14 @@ class Endpoints:
         if self._only is not None:
             return _take(self._only, now, probes=probes)
         paused = [] if now >= self._pauses_end else [member for member in self.members if now < member.paused_until]
-        if not tried and not paused and self._primaries:
-            taken = _take(_less_loaded(self._primaries, now, rng, even=self._even), now, probes=probes)
+        primaries: Sequence[Endpoint] = self._primaries
+        if not tried and not paused and primaries:
+            best = _less_loaded(primaries, now, rng, even=self._even)
+            taken = _take(best, now, probes=probes)
             if taken is not None:
                 return taken
-        groups: tuple[Sequence[Endpoint], ...] = (self._primaries, self._backups)
+            primaries = [member for member in primaries if member is not best]
+        groups: tuple[Sequence[Endpoint], ...] = (primaries, self._backups)
         if tried:
             fresh = [[member for member in group if member not in tried] for group in groups]
             groups = (*fresh, *([member for member in group if member in tried] for group in groups))
