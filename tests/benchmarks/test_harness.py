@@ -75,7 +75,8 @@ def test_what_holds_more_in_the_last_third_than_in_the_first_has_grown():
 
 def test_what_varies_or_grows_within_the_tolerance_has_not():
     assert grown(threads=[9, 12, 9, 12, 9, 12], tasks=[10, 10, 10, 11, 11, 11]) == []
-    assert grown(**{"my.Thing": [0, 0, 0, 0, 90, 90], "memory, MB": [100, 100, 101, 102, 103, 104]}) == []
+    assert grown(blocks=[90_000, 90_000, 90_000, 91_000, 91_000, 91_000]) == []
+    assert grown(**{"my.Thing": [0, 0, 0, 0, 90, 90], "memory, MB": [100, 100, 101, 110, 112, 117]}) == []
 
 
 def test_a_single_sample_that_is_out_of_the_ordinary_is_no_growth():
