@@ -6,10 +6,17 @@ import pytest
 
 from tests.live.callers import Caller
 
-WAYS = [(kind, backend) for kind in ("sync", "asyncio", "trio") for backend in ("httpx", "httpx2")]
+WAYS = [Caller(kind, backend) for kind in ("sync", "asyncio", "trio") for backend in ("httpx", "httpx2")]
+AIOHTTP = Caller("asyncio", "httpx", "aiohttp")
+# What bytes do on their way; what is decided above the engine is decided alike over each.
+ON_AIOHTTP = (
+    "cancellation", "client", "connections", "deadline", "deadline_table", "hedge", "logical_host", "retry", "stall",
+    "streams",
+)  # fmt: skip
 
 
-@pytest.fixture(params=WAYS, ids="-".join)
-def caller(request) -> Caller:
-    """Sync and async (asyncio, trio), httpx and httpx2."""
-    return Caller(*request.param)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`caller`: sync and async (asyncio, trio), httpx and httpx2; and where it matters the engine of aiohttp."""
+    if "caller" in metafunc.fixturenames:
+        too = metafunc.module.__name__.rpartition("test_")[2] in ON_AIOHTTP
+        metafunc.parametrize("caller", [*WAYS, AIOHTTP] if too else WAYS, ids=str)
