@@ -53,6 +53,7 @@ class Connection(ResponseHandler):
         self._late: Callable[[str], Exception] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._fires_at = math.inf
+        self._held = False
         self._full = False
         self._room: asyncio.Future[None] | None = None
 
@@ -67,6 +68,22 @@ class Connection(ResponseHandler):
         """A sign of life."""
         self.used = time.monotonic()
         super().data_received(data)
+
+    def pause_reading(self) -> None:
+        """There is more than who reads it has taken."""
+        super().pause_reading()
+        self._held = True
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """It is taken. aiohttp says so after each read; where nothing was held, that costs a parser's run."""
+        if self._held:
+            self._held = False
+            super().resume_reading(resume_parser)
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        """It has failed: who waits for the answer is told, and who waits for its body."""
+        self._fail_content(exc)
+        super().set_exception(exc, *cause)
 
     def pause_writing(self) -> None:
         """The kernel takes no more for now."""
@@ -182,13 +199,13 @@ class Connection(ResponseHandler):
             attempt.stalled = f"a timeout fired {now - due:.3g} s late"
         error = late("the deadline has passed" if due == attempt.expires else f"nothing within {self._limit:.3g} s")
         self.set_exception(error)
-        self._fail_content(error)
         if self._room is not None and not self._room.done():
             self._room.set_exception(error)
 
-    def _fail_content(self, error: Exception) -> None:
-        if self.content is not None and not self.content.is_eof():
-            self.content.set_exception(error)
+    def _fail_content(self, error: BaseException) -> None:
+        content = self.content
+        if content is not None and not content.is_eof() and content.exception() is None:
+            content.set_exception(error)
 
     def _wake_writer(self) -> None:
         if self._room is not None and not self._room.done():

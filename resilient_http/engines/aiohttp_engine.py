@@ -229,8 +229,8 @@ class _Engine:
             headers=message.raw_headers,
             stream=stream,
             extensions={
-                "http_version": VERSIONS[message.version],
-                "reason_phrase": message.reason.encode("utf-8", "surrogateescape"),
+                "http_version": VERSIONS.get(message.version) or b"HTTP/%d.%d" % message.version,
+                "reason_phrase": (message.reason or "").encode("utf-8", "surrogateescape"),
                 "network_stream": connection,
             },
         )

@@ -1,7 +1,8 @@
 """Wire: a request of httpx's as the bytes of HTTP/1.1, for an engine that writes them itself.
 
-What httpx has decided goes out as it is: target, names, values, their order and case. What would end a line, or say
-more or less than the body that follows, is refused: it would be read as another request.
+What httpx has decided goes out as it is: target, names, values, their order and case; but Host comes first (RFC 9112,
+section 3.2). What would end a line, or say more or less than the body that follows, is refused: it would be read as
+another request.
 """
 
 from __future__ import annotations
@@ -46,10 +47,13 @@ def head_of(request: Any) -> Head:
     if REQUEST_LINE.fullmatch(line) is None:
         message = "the method or the target has characters that end it"
         raise Unsendable(message)
-    lines = [b"%b: %b\r\n" % field for field in request.headers.raw]
-    for number, field in enumerate(lines):
-        if FIELD.fullmatch(field) is None:
-            message = f"header {request.headers.raw[number][0]!r} has characters that no header may have"
+    fields = request.headers.raw
+    if not fields or fields[0][0].lower() != b"host":
+        fields.sort(key=lambda field: field[0].lower() != b"host")
+    lines = [b"%b: %b\r\n" % field for field in fields]
+    for field, written in zip(fields, lines, strict=True):
+        if FIELD.fullmatch(written) is None:
+            message = f"header {field[0]!r} has characters that no header may have"
             raise Unsendable(message)
     data = b"".join((line, *lines, b"\r\n"))
     length, closes = _framing(data.lower())
