@@ -159,7 +159,7 @@ class Connection(ResponseHandler):
     def send(self, data: bytes) -> bool:
         """Write. False when that has to be waited for, or the connection is lost; drained() tells."""
         transport = self.transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             return False
         transport.write(data)
         return not self._full
@@ -169,7 +169,7 @@ class Connection(ResponseHandler):
         while self._full:
             self._room = self._loop.create_future()
             await self._room
-        return self.transport is not None
+        return self.is_connected()
 
     def get_extra_info(self, info: str) -> Any:
         """What httpcore's network streams tell: "ssl_object", "client_addr", "server_addr", "socket"."""

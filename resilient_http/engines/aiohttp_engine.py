@@ -17,8 +17,10 @@ import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from inspect import signature
 from typing import Any
 
+import aiohttp
 from aiohttp import ClientError, EofStream
 from aiohttp.http import HttpProcessingError
 
@@ -40,6 +42,9 @@ PARSING: dict[str, Any] = {
     "max_field_size": 102400,
     "max_headers": 1000,
 }
+if not PARSING.keys() <= signature(Connection.set_response_params).parameters.keys():
+    message = f"aiohttp 3.14 or newer is needed, not {aiohttp.__version__}"
+    raise ImportError(message)
 LOST = (OSError, RuntimeError)  # RuntimeError: closed under its reader
 BROKEN = (*LOST, ClientError, HttpProcessingError, EofStream)
 VERSIONS = {(1, 0): b"HTTP/1.0", (1, 1): b"HTTP/1.1"}
