@@ -9,7 +9,6 @@ import sys
 import time
 
 import anyio
-import httpx
 import pytest
 
 from resilient_http import Resilience, SettingsError
@@ -39,6 +38,7 @@ async def some(*chunks):
         yield chunk
 
 
+RESET = reset()
 BOUNDARY = "multipart/form-data; boundary=b"
 REQUESTS = {
     "raw path": ("GET", "/a%2Fb//c;d?q=%20&Q=+&e=é", {}),
@@ -86,7 +86,7 @@ def test_a_request_reaches_the_wire_as_with_the_default_engine(caller, fault_ser
 
 
 @pytest.mark.parametrize("used", [False, True], ids=["fresh", "reused"])
-@pytest.mark.parametrize("end", [close_before_answer(), reset(), raw(b"HTTP/1.1 2"), raw(b"nonsense\r\n\r\n")])
+@pytest.mark.parametrize("end", [close_before_answer(), RESET, raw(b"HTTP/1.1 2"), raw(b"nonsense\r\n\r\n")])
 def test_a_post_that_was_dropped_after_receipt_counts_as_sent_and_is_not_repeated(caller, fault_server, used, end):
     server = fault_server([answer(), end] if used else end)
 
@@ -102,7 +102,8 @@ def test_a_post_that_was_dropped_after_receipt_counts_as_sent_and_is_not_repeate
     (attempt,) = error.journal.attempts
     assert attempt.sent
     assert (attempt.outcome, attempt.fault.value) == ("unanswered", "broken off")
-    assert isinstance(error, (caller.module.ReadError, caller.module.RemoteProtocolError))
+    slammed = caller.module.ReadError if end is RESET else caller.module.RemoteProtocolError
+    assert isinstance(error, slammed)
     assert [request.body for request in server.requests].count(b"order") == 1
     assert server.connections == 1
 
@@ -350,13 +351,43 @@ def test_a_large_body_that_is_read_slowly_comes_whole_and_makes_the_server_wait(
 def test_a_request_that_closes_its_connection_leaves_none(caller, fault_server):
     server = fault_server(answer(200))
 
+    resilience = caller.resilience(upstream(server.url))
+
     async def body(client):
         await client.get("http://payments/", headers={"Connection": "close"})
+        assert resilience.async_port.engines.connections() == 0
         await client.get("http://payments/")
+
+    caller.run(resilience, body)
+
+    assert [request.connection for request in server.requests] == [1, 2]
+
+
+def test_a_connection_that_the_server_has_closed_is_not_taken_though_the_loop_has_not_seen_it(caller, fault_server):
+    server = fault_server(answer(200, "ok", hang_up=True))
+
+    async def body(client):
+        for _ in range(3):
+            assert (await client.post("http://payments/", content=b"x")).text == "ok"
+            time.sleep(0.05)  # the loop is busy with something else, and goes on with this at once
 
     caller.run(caller.resilience(upstream(server.url)), body)
 
-    assert [request.connection for request in server.requests] == [1, 2]
+    assert server.connections == 3
+
+
+def test_nothing_is_written_to_a_connection_that_is_lost(caller, fault_server, caplog):
+    server = fault_server(RESET, read_body=False)
+
+    async def body(client):
+        with pytest.raises(caller.module.ReadError) as caught:
+            await client.post("http://payments/", content=b"x" * 20_000_000)
+        return caught.value.journal.attempts
+
+    (attempt,) = caller.run(caller.resilience(upstream(server.url)), body)
+
+    assert attempt.sent
+    assert not caplog.records  # asyncio warns of such writes
 
 
 def test_an_answer_that_nobody_asked_for_is_given_to_nobody(caller, fault_server):
@@ -468,7 +499,8 @@ def test_each_attempt_has_one_span_of_ours_whoever_instruments_httpx(fault_serve
     assert None not in parents
 
 
-def test_closing_while_a_body_is_read_ends_the_reader(caller, fault_server):
+@pytest.mark.parametrize("closed", ["engine", "response"])
+def test_closing_while_a_body_is_read_ends_the_reader(caller, fault_server, closed):
     server = fault_server(type(answer())(lambda exchange: (exchange.send(OK[:-1]), hang().act(exchange))))
     resilience = caller.resilience(upstream(server.url))
 
@@ -477,12 +509,13 @@ def test_closing_while_a_body_is_read_ends_the_reader(caller, fault_server):
         async with anyio.create_task_group() as tasks:
 
             async def read():
-                with pytest.raises(httpx.HTTPError if caller.backend == "httpx" else caller.module.HTTPError):
-                    await client.read(response)
+                with pytest.raises(caller.module.ReadError):
+                    async for _ in response.stream:
+                        pass
 
             tasks.start_soon(read)
             await anyio.sleep(0.05)
-            await resilience.async_port.aclose()
+            await (resilience.async_port if closed == "engine" else response).aclose()
 
     started = time.monotonic()
     caller.run(resilience, body)
