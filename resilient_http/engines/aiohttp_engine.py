@@ -89,10 +89,12 @@ class _Engine:
             if head.closes:
                 connection.force_close()
             attempt.sent = True
-            if body is not None:
-                await self._send_bytes(connection, head.data, body, allowed["write"])
-            else:
+            if body is None:
                 await self._send_stream(connection, head, request.stream, allowed["write"])
+            elif len(body) > PIECE:
+                await self._send_pieces(connection, head.data, body, allowed["write"])
+            elif not connection.send(head.data + body):
+                await self._drain(connection, allowed["write"])
             message, content = await self._receive(connection, allowed["read"])
             return self._response(connection, message, content, allowed["read"])
         except BaseException:
@@ -166,15 +168,13 @@ class _Engine:
             raise OSError(str(exc)) from exc
         return opened
 
-    async def _send_bytes(self, connection: Connection, head: bytes, body: bytes, allowed: Allowance) -> None:
-        if len(body) <= PIECE:
-            await self._write(connection, head + body, allowed)
-            return
-        await self._write(connection, head, allowed)
+    async def _send_pieces(self, connection: Connection, head: bytes, body: bytes, allowed: Allowance) -> None:
         pieces = memoryview(body)
+        open_still = await self._write(connection, head, allowed)
         for start in range(0, len(body), PIECE):
-            if not await self._write(connection, pieces[start : start + PIECE], allowed):
+            if not open_still:
                 return
+            open_still = await self._write(connection, pieces[start : start + PIECE], allowed)
 
     async def _send_stream(self, connection: Connection, head: Head, stream: Any, allowed: Allowance) -> None:
         given = 0
@@ -201,8 +201,9 @@ class _Engine:
         """
         if not data and time.monotonic() >= allowed.attempt.expires:
             raise self.module.WriteTimeout("the deadline has passed")
-        if connection.send(data):
-            return True
+        return connection.send(data) or await self._drain(connection, allowed)
+
+    async def _drain(self, connection: Connection, allowed: Allowance) -> bool:
         connection.expect(allowed.attempt, allowed, self.module.WriteTimeout)
         try:
             return await connection.drained()

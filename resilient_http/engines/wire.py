@@ -8,13 +8,14 @@ another request.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 PIECE = 262144  # bytes of a large body that are written at once
 END = b"0\r\n\r\n"
 
 REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [\x21-\x7e]+ HTTP/1\.1\r\n")
-FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\x00-\x08\x0a-\x1f\x7f]*\r\n")
+FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\x00-\x08\x0a-\x1f\x7f]*\r\n)*")
 FRAMING = re.compile(rb"\n(transfer-encoding|content-length|connection):[ \t]*([^\r]*)")
 
 
@@ -50,12 +51,11 @@ def head_of(request: Any) -> Head:
     fields = request.headers.raw
     if not fields or fields[0][0].lower() != b"host":
         fields.sort(key=lambda field: field[0].lower() != b"host")
-    lines = [b"%b: %b\r\n" % field for field in fields]
-    for field, written in zip(fields, lines, strict=True):
-        if FIELD.fullmatch(written) is None:
-            message = f"header {field[0]!r} has characters that no header may have"
-            raise Unsendable(message)
-    data = b"".join((line, *lines, b"\r\n"))
+    lines = b"".join([b"%b: %b\r\n" % field for field in fields])
+    if FIELDS.fullmatch(lines) is None or lines.count(b"\n") != len(fields):
+        message = f"header {_culprit(fields)!r} has characters that no header may have"
+        raise Unsendable(message)
+    data = b"%b%b\r\n" % (line, lines)
     length, closes = _framing(data.lower())
     return Head(data, length, closes)
 
@@ -82,6 +82,15 @@ def check_length(declared: int, given: int) -> None:
     if given != declared:
         message = f"the body has {given} bytes, and its Content-Length says {declared}"
         raise Unsendable(message)
+
+
+def _culprit(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The name of the header that is wrong; the message quotes no value."""
+    for name, value in fields:
+        written = b"%b: %b\r\n" % (name, value)
+        if FIELDS.fullmatch(written) is None or written.count(b"\n") > 1:
+            return name
+    return b""
 
 
 def _framing(lowered: bytes) -> tuple[int | None, bool]:
