@@ -164,6 +164,7 @@ class Resilience:
         return {
             "enabled": self.enabled,
             "backend": self.settings.backend,
+            "engine": self.settings.engine,
             "pid": os.getpid(),
             "connections": {"sync": self.sync_port.engines.connections()},
             "inbound": self.inbound.status(),
@@ -205,7 +206,7 @@ class Resilience:
     def _begin(self) -> None:
         """State and connections of this process; in a forked child the parent's are dropped, not closed."""
         self.sync_port = SyncPort(self._backend, self._hub)
-        self.async_port = AsyncPort(self._backend, self._hub)
+        self.async_port = AsyncPort(self._backend, self._hub, kind=self.settings.engine)
         self.inbound = Inbound(self.settings.inbound)
         self.enabled = self.settings.enabled and os.environ.get(SWITCH, "").lower() not in OFF
         shared = self.settings.shared if self.enabled else None

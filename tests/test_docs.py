@@ -67,6 +67,7 @@ def test_the_settings_table_is_what_the_models_say():
     real = {
         "enabled": _shown(Settings.model_fields["enabled"].default),
         "backend": _shown(Settings.model_fields["backend"].default),
+        "engine": _shown(Settings.model_fields["engine"].default),
         "shared": _shown(Settings.model_fields["shared"].default),
         "defaults": "",
         "upstreams": "none",

@@ -64,7 +64,7 @@ class AsyncStream:
         """Read, at most to the deadline."""
         clamped = not self.watch.multiplexed
         try:
-            data: bytes = await _in_time(
+            data: bytes = await operate(
                 self._inner.receive(max_bytes), timeout, self._core.ReadTimeout, self._core.ReadError, clamped=clamped
             )
         except anyio.EndOfStream:
@@ -89,7 +89,7 @@ class AsyncStream:
         allowed = clamp(timeout, time.monotonic())
         if allowed is None or allowed > 0:
             self.watch.sending(timeout)
-        await _in_time(self._inner.send(buffer), timeout, self._core.WriteTimeout, self._core.WriteError)
+        await operate(self._inner.send(buffer), timeout, self._core.WriteTimeout, self._core.WriteError)
         self.watch.used = time.monotonic()
 
     async def aclose(self) -> None:
@@ -109,7 +109,7 @@ class AsyncStream:
                 wrapping = TLSStream.wrap(
                     raw, ssl_context=ssl_context, hostname=server_hostname, standard_compatible=False, server_side=False
                 )
-                return await _in_time(wrapping, timeout, core.ConnectTimeout, core.ConnectError)
+                return await operate(wrapping, timeout, core.ConnectTimeout, core.ConnectError)
             except BaseException as exc:
                 abandon(raw)
                 if isinstance(exc, (OSError, ValueError, anyio.EndOfStream)):
@@ -155,10 +155,10 @@ class AsyncNetwork:
         options = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *(socket_options or ()))
 
         async def connect() -> Any:
-            return await dial(literal(host, port) or await _resolve(host, port), local_address, options)
+            return await _wrap(await dial(host, port, local_address, options))
 
         async def reopen(timeout: float | None) -> Any:
-            return await _in_time(connect(), timeout, core.ConnectTimeout, core.ConnectError)
+            return await operate(connect(), timeout, core.ConnectTimeout, core.ConnectError)
 
         return AsyncStream(core, await reopen(timeout), reopen, renewable=self._renewable, names=self._names)
 
@@ -186,15 +186,20 @@ def abandon(stream: Any) -> None:
         closing.close()
 
 
-async def dial(addresses: Sequence[Address], local: str | None, options: Iterable[tuple[int, int, int]]) -> Any:
-    """As the sync one: the first connection to one of the addresses."""
+async def dial(
+    host: str, port: int, local: str | None = None, options: Iterable[tuple[int, int, int]] = ()
+) -> socket.socket:
+    """As the sync one: the first connection to one of the addresses of that name."""
+    addresses = literal(host, port) or await _resolve(host, port)
     if len(addresses) == 1:
         return await _connect(addresses[0], local, options)
     return await _race(addresses, local, options)
 
 
-async def _race(addresses: Sequence[Address], local: str | None, options: Iterable[tuple[int, int, int]]) -> Any:
-    connected: list[Any] = []
+async def _race(
+    addresses: Sequence[Address], local: str | None, options: Iterable[tuple[int, int, int]]
+) -> socket.socket:
+    connected: list[socket.socket] = []
     failures = [OSError("the name has no address")]
 
     async def attempt(address: Address, ended: anyio.Event) -> None:
@@ -215,20 +220,28 @@ async def _race(addresses: Sequence[Address], local: str | None, options: Iterab
                     await ended.wait()
     except BaseException:
         while connected:
-            abandon(connected.pop())
+            connected.pop().close()
         raise
     for loser in connected[1:]:
-        abandon(loser)
+        loser.close()
     if not connected:
         raise failures[-1]
     return connected[0]
 
 
-async def _connect(address: Address, local: str | None, options: Iterable[tuple[int, int, int]]) -> SocketStream:
+async def _connect(address: Address, local: str | None, options: Iterable[tuple[int, int, int]]) -> socket.socket:
     sock = begin(address, local, options)
     try:
         await anyio.wait_writable(sock)
         check(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        return sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _wrap(sock: socket.socket) -> SocketStream:
+    try:
         return await SocketStream.from_socket(sock)
     except BaseException:
         sock.close()
@@ -242,7 +255,7 @@ async def _resolve(host: str, port: int) -> Sequence[Address]:
     return lookup.addresses()
 
 
-async def _in_time(
+async def operate(
     operation: Coroutine[Any, Any, T],
     timeout: float | None,
     late: Callable[[str], Exception],

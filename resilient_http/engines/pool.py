@@ -8,14 +8,17 @@ logical URL; and our lender in the place of httpcore's pool. Engines are made on
 from __future__ import annotations
 
 import functools
+import importlib
 import ssl
 import threading
+from functools import partial
 from typing import Any
 
 from resilient_http.engines.async_network import AsyncNetwork
 from resilient_http.engines.backend import Backend
 from resilient_http.engines.lender import AsyncLender, SyncLender
 from resilient_http.engines.sync_network import SyncNetwork
+from resilient_http.errors import SettingsError
 from resilient_http.state.connections import Connections
 from resilient_http.state.endpoints import Endpoint, Link
 
@@ -26,11 +29,12 @@ class EnginePool:
     Args:
         backend: httpx or httpx2.
         is_async: Which kind of engine to make.
+        kind: "default", or "aiohttp" for async ones over that.
     """
 
-    def __init__(self, backend: Backend, *, is_async: bool) -> None:
+    def __init__(self, backend: Backend, *, is_async: bool, kind: str = "default") -> None:
         self._backend = backend
-        self._is_async = is_async
+        self._make = partial(make_engine, is_async=is_async) if kind == "default" else make_aiohttp_engine
         self._engines: dict[Endpoint, Any] = {}
         self.closes_with_loop = False  # whether somebody sees to that, for an async one
         self.retired: list[Any] = []  # of endpoints that are gone, to be drained where their connections may be closed
@@ -43,7 +47,7 @@ class EnginePool:
             with self._lock:
                 engine = self._engines.get(endpoint)
                 if engine is None:
-                    engine = self._engines[endpoint] = make_engine(self._backend, endpoint, is_async=self._is_async)
+                    engine = self._engines[endpoint] = self._make(self._backend, endpoint)
         return engine
 
     def retire(self, endpoint: Endpoint) -> None:
@@ -96,10 +100,32 @@ def make_engine(backend: Backend, endpoint: Endpoint, *, is_async: bool) -> Any:
     return engine
 
 
-def lender_of(engine: Any) -> SyncLender | AsyncLender:
-    """What lends an engine its connections."""
-    lender: SyncLender | AsyncLender = engine._pool  # noqa: SLF001 - see make_engine
-    return lender
+def make_aiohttp_engine(backend: Backend, endpoint: Endpoint) -> Any:
+    """The same over aiohttp, of one asyncio loop.
+
+    Raises:
+        SettingsError: aiohttp is not installed.
+    """
+    context = _ssl_context(backend, endpoint.scheme, endpoint.link)
+    return aiohttp_engine().engine_class(backend.module)(backend, endpoint, context)
+
+
+def aiohttp_engine() -> Any:
+    """The module of that engine; imported only where it is asked for.
+
+    Raises:
+        SettingsError: aiohttp is not installed, or not as the engine needs it.
+    """
+    try:
+        return importlib.import_module("resilient_http.engines.aiohttp_engine")
+    except ImportError as exc:
+        message = f'engine is "aiohttp", which cannot be imported ({exc}): pip install "resilient-http[aiohttp]"'
+        raise SettingsError(message, path="engine", value="aiohttp") from exc
+
+
+def lender_of(engine: Any) -> Any:
+    """What lends an engine its connections: of aiohttp's, the engine itself."""
+    return getattr(engine, "_pool", engine)  # see make_engine
 
 
 def _ssl_context(backend: Backend, scheme: str, link: Link) -> ssl.SSLContext:

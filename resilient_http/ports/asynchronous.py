@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import time
@@ -25,9 +26,10 @@ from resilient_http.engines.body import (
 )
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.loop import has_ended, running_loop, waker
-from resilient_http.engines.pool import EnginePool, is_instrumented
+from resilient_http.engines.pool import EnginePool, aiohttp_engine, is_instrumented
 from resilient_http.engines.reaper import OpenStream
 from resilient_http.engines.time_limit import unless_cancelled, within
+from resilient_http.errors import SettingsError
 from resilient_http.events import Hub, StreamReclaimed
 from resilient_http.ports.async_race import AsyncRace
 from resilient_http.ports.beside import Question, beside
@@ -47,9 +49,13 @@ class AsyncPort(Messages):
         backend: httpx or httpx2.
         hub: Where to tell that a stream was reclaimed.
         engine: A transport of the user's to send everything through, or None for one of ours per endpoint and loop.
+        kind: What ours are made of, "default" or "aiohttp".
+
+    Raises:
+        SettingsError: That is not installed.
     """
 
-    def __init__(self, backend: Backend, hub: Hub, engine: Any = None) -> None:
+    def __init__(self, backend: Backend, hub: Hub, engine: Any = None, *, kind: str = "default") -> None:
         self.is_async = True
         self.rng = random.Random()
         self.now = time.monotonic
@@ -57,6 +63,9 @@ class AsyncPort(Messages):
         super().__init__(backend)
         self._hub = hub
         self._engine = engine
+        self._kind = kind
+        if kind == "aiohttp":
+            aiohttp_engine()
         self._addressed = isinstance(engine, backend.module.AsyncHTTPTransport)
         self._body = async_body(backend.module)
         self._pools: weakref.WeakKeyDictionary[Any, EnginePool] = weakref.WeakKeyDictionary()
@@ -67,10 +76,13 @@ class AsyncPort(Messages):
         loop = running_loop()
         pool = self._pools.get(loop)
         if pool is None:
+            if self._kind == "aiohttp" and not isinstance(loop, asyncio.AbstractEventLoop):
+                message = 'engine is "aiohttp", which runs on asyncio only; on trio leave `engine` at "default"'
+                raise SettingsError(message, path="engine", value=self._kind)
             # Connections know their loop, so these entries would keep each other alive.
             for ended in filter(has_ended, list(self._pools)):
                 self._pools.pop(ended, None)
-            pool = self._pools.setdefault(loop, EnginePool(self._backend, is_async=True))
+            pool = self._pools.setdefault(loop, EnginePool(self._backend, is_async=True, kind=self._kind))
         return pool
 
     async def race(
@@ -155,6 +167,9 @@ class AsyncPort(Messages):
         return response
 
     async def _read(self, stream: Any, attempt: Attempt) -> bytes:
+        if hasattr(stream, "whole"):
+            whole: bytes = await stream.whole()  # in time by itself
+            return whole
         content, chunks = [], aiter(stream)
         try:
             with abandoned_unless_exhausted(chunks):
@@ -232,7 +247,8 @@ class AsyncPort(Messages):
     def instrumented(self) -> bool:
         """Whether OpenTelemetry's instrumentation sees our engine."""
         module = self._backend.module
-        return is_instrumented(module) and (self._engine is None or isinstance(self._engine, module.AsyncHTTPTransport))
+        ours = self._engine is None and self._kind == "default"
+        return is_instrumented(module) and (ours or isinstance(self._engine, module.AsyncHTTPTransport))
 
     def _tell_reclaimed(self, attempt: Attempt, why: str) -> None:
         if self._hub.listeners:

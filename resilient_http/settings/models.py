@@ -242,6 +242,8 @@ class Settings(Model):
     Attributes:
         enabled: False is plain httpx with the same API: endpoints are chosen, nothing else happens.
         backend: "httpx", or its successor "httpx2".
+        engine: What async clients connect with: "default", or "aiohttp" (needs the extra `aiohttp`), which is faster,
+            for asyncio only, and neither speaks HTTP/2 nor goes through a proxy. Sync clients have the default one.
         inbound: See InboundSettings.
         shared: See SharedSettings; None for a process that shares nothing with others.
         defaults: What every upstream inherits, and all that an unnamed one has.
@@ -254,6 +256,7 @@ class Settings(Model):
 
     enabled: bool = True
     backend: Literal["httpx", "httpx2"] = "httpx"
+    engine: Literal["default", "aiohttp"] = "default"
     inbound: InboundSettings = InboundSettings()
     shared: SharedSettings | None = None
     defaults: UpstreamSettings = UpstreamSettings()
@@ -301,10 +304,18 @@ class Settings(Model):
         return {**raw, "upstreams": upstreams}
 
     @model_validator(mode="after")
+    def _engine_can(self) -> Self:
+        for path, upstream in self._all() if self.engine == "aiohttp" else ():
+            for key, value in (("http2", upstream.http2), ("proxy", upstream.proxy)):
+                if value:
+                    message = 'the engine "aiohttp" cannot do that; leave this out, or leave `engine` at "default"'
+                    raise mistake_at(*path, key, message=message)
+        return self
+
+    @model_validator(mode="after")
     def _shared_somewhere(self) -> Self:
         message = 'needs a Redis at the root: "shared": {"redis": "redis://..."}'
-        upstreams: list[tuple[tuple[str, ...], UpstreamSettings]] = [(("defaults",), self.defaults)]
-        upstreams += [(("upstreams", name), upstream) for name, upstream in self.upstreams.items()]
+        upstreams = self._all()
         circuits = [(path, upstream.circuit) for path, upstream in upstreams]
         circuits += [(("guards", name), guard.circuit) for name, guard in self.guards.items()]
         for path, circuit in circuits:
@@ -317,6 +328,11 @@ class Settings(Model):
                 raise mistake_at(*path, "rate_limit", "shared", message=message)
             _leased_in_time(path, upstream.rate_limit, self.shared)
         return self
+
+    def _all(self) -> list[tuple[tuple[str, ...], UpstreamSettings]]:
+        """The settings of all upstreams and of unnamed ones, each with its path."""
+        upstreams: list[tuple[tuple[str, ...], UpstreamSettings]] = [(("defaults",), self.defaults)]
+        return upstreams + [(("upstreams", name), upstream) for name, upstream in self.upstreams.items()]
 
     @field_validator("defaults")
     @classmethod

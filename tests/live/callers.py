@@ -92,10 +92,16 @@ def count_tasks() -> int:
 
 @dataclass(frozen=True)
 class Caller:
-    """How a test calls: "sync", "asyncio" or "trio", over "httpx" or "httpx2"."""
+    """How a test calls: "sync", "asyncio" or "trio", over "httpx" or "httpx2", with engine "default" or "aiohttp"."""
 
     kind: str
     backend: str
+    engine: str = "default"
+
+    def __str__(self) -> str:
+        return "-".join(
+            (self.kind, self.backend) if self.engine == "default" else (self.kind, self.backend, self.engine)
+        )
 
     @property
     def module(self) -> Any:
@@ -108,7 +114,7 @@ class Caller:
         return importlib.import_module("resilient_http" if self.backend == "httpx" else "resilient_http.httpx2")
 
     def resilience(self, settings: Any = None, **options: Any) -> Resilience:
-        return Resilience({"backend": self.backend, **(settings or {})}, **options)
+        return Resilience({"backend": self.backend, "engine": self.engine, **(settings or {})}, **options)
 
     def run(self, resilience: Resilience, body: Callable[[Any], Awaitable[Any]], **options: Any) -> Any:
         """Run the body with a client of `resilience`, made with these options; close both afterwards."""

@@ -20,8 +20,9 @@ from tests.live.servers import answer, delay, drip_body, hang
 SOON = 0.15  # seconds in which a call ends when its inbound caller has gone: two looks, and a busy machine
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def loop(request):
+@pytest.fixture(params=[("asyncio", "default"), ("trio", "default"), ("asyncio", "aiohttp")], ids="-".join)
+def way(request):
+    """Event loop and engine."""
     return request.param
 
 
@@ -55,9 +56,9 @@ def lenders_of(resilience):
 
 @pytest.mark.parametrize("callers", [20, 2], ids=["most in the queue", "most under way"])
 @pytest.mark.parametrize("streamed", [False, True], ids=["get", "stream"])
-def test_five_thousand_cancelled_requests_cost_no_connection(loop, backend, nginx, streamed, callers):
-    server, dice = nginx(), random.Random(7)
-    resilience = Resilience({"backend": backend, **upstream(server.url, **NARROW)})
+def test_five_thousand_cancelled_requests_cost_no_connection(way, backend, nginx, streamed, callers):
+    (loop, engine), server, dice = way, nginx(), random.Random(7)
+    resilience = Resilience({"backend": backend, "engine": engine, **upstream(server.url, **NARROW)})
 
     async def request(client):
         if streamed:
@@ -95,9 +96,9 @@ def test_five_thousand_cancelled_requests_cost_no_connection(loop, backend, ngin
 
 
 @pytest.mark.parametrize("read", ["aiter_raw", "aiter_bytes", "aiter_lines"])
-def test_who_gives_up_within_a_streamed_body_is_told_just_that(loop, backend, fault_server, read):
-    server = fault_server(drip_body(0.01))
-    resilience = Resilience({"backend": backend, **upstream(server.url, **NARROW)})
+def test_who_gives_up_within_a_streamed_body_is_told_just_that(way, backend, fault_server, read):
+    (loop, engine), server = way, fault_server(drip_body(0.01))
+    resilience = Resilience({"backend": backend, "engine": engine, **upstream(server.url, **NARROW)})
 
     async def drain(client):
         async with client.stream("GET", "http://payments/") as response:
@@ -124,9 +125,9 @@ def test_who_gives_up_within_a_streamed_body_is_told_just_that(loop, backend, fa
 
 # httpx leaves its own generators around ours to the garbage collector then; trio warns of that, also without us.
 @pytest.mark.filterwarnings("ignore:.*async_generator object:pytest.PytestUnraisableExceptionWarning")
-def test_who_leaves_a_streamed_body_half_read_costs_nothing(loop, backend, fault_server):
-    server = fault_server(drip_body(0.001))
-    resilience = Resilience({"backend": backend, **upstream(server.url, **NARROW)})
+def test_who_leaves_a_streamed_body_half_read_costs_nothing(way, backend, fault_server):
+    (loop, engine), server = way, fault_server(drip_body(0.001))
+    resilience = Resilience({"backend": backend, "engine": engine, **upstream(server.url, **NARROW)})
 
     async def story():
         async with resilience, resilience.async_client() as client:

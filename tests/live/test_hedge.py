@@ -174,16 +174,17 @@ def test_what_follows_a_call_follows_both_its_attempts(caller, fault_server):
     assert [request.header("traceparent") for request in node.requests] == [trace] * 2
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
-def test_a_caller_that_gives_up_takes_both_along(loop, backend, fault_server):
+@pytest.mark.parametrize("way", [("asyncio", "default"), ("trio", "default"), ("asyncio", "aiohttp")], ids="-".join)
+def test_a_caller_that_gives_up_takes_both_along(way, backend, fault_server):
     node = fault_server(hang())
-    resilience = Caller(loop, backend).resilience(upstream(node.url))
+    caller = Caller(way[0], backend, way[1])
+    resilience = caller.resilience(upstream(node.url))
 
     async def body(client):
         with anyio.move_on_after(0.3):
             await client.get("http://payments/")
 
-    Caller(loop, backend).run(resilience, body)
+    caller.run(resilience, body)
     assert len(node.requests) == 2
     settled(resilience)
     node.wait_for_open_connections(0)

@@ -10,7 +10,6 @@ import anyio
 import httpx
 import pytest
 
-from resilient_http import Resilience
 from resilient_http.events import Stalled
 from tests.live.callers import Caller
 from tests.live.servers import answer, hang
@@ -20,10 +19,10 @@ def upstream(*endpoints, **settings):
     return {"upstreams": {"payments": {"endpoints": list(endpoints), "retry": None, **settings}}}
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
-def test_a_timeout_that_a_blocked_event_loop_fires_late_is_neutral_and_told(loop, backend, fault_server):
+@pytest.mark.parametrize("way", [("asyncio", "default"), ("trio", "default"), ("asyncio", "aiohttp")], ids="-".join)
+def test_a_timeout_that_a_blocked_event_loop_fires_late_is_neutral_and_told(way, backend, fault_server):
     server = fault_server(hang())
-    caller = Caller(loop, backend)
+    caller = Caller(way[0], backend, way[1])
     events = []
     resilience = caller.resilience(upstream(server.url, timeout={"read": 0.1}), listeners=[events.append])
 
@@ -64,11 +63,14 @@ def test_a_timeout_in_time_counts_as_a_failure(caller, fault_server):
     assert outcomes.count("neutral") == sum(isinstance(event, Stalled) for event in events)
 
 
-def test_a_lack_of_file_descriptors_is_neutral_and_told(fault_server):
+@pytest.mark.parametrize("engine", ["default", "aiohttp"])
+def test_a_lack_of_file_descriptors_is_neutral_and_told(engine, fault_server):
     server = fault_server(answer(200, headers={"Connection": "close"}))
     events = []
-    with Resilience(upstream(server.url), listeners=[events.append]) as resilience, resilience.client() as client:
-        client.get("http://payments/")  # all is imported, and its connection is closed
+    caller = Caller("sync" if engine == "default" else "asyncio", "httpx", engine)
+
+    async def body(client):
+        await client.get("http://payments/")  # all is imported, and its connection is closed
         server.wait_for_open_connections(0)
         usual = resource.getrlimit(resource.RLIMIT_NOFILE)
         lowest_free = os.dup(0)
@@ -76,12 +78,13 @@ def test_a_lack_of_file_descriptors_is_neutral_and_told(fault_server):
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, usual[1]))
         try:
             with pytest.raises(httpx.ConnectError) as caught:
-                client.get("http://payments/")
+                await client.get("http://payments/")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, usual)
-        assert client.get("http://payments/").status_code == 200
+        assert (await client.get("http://payments/")).status_code == 200
+        return caught.value.journal.attempts
 
-    (attempt,) = caught.value.journal.attempts
+    (attempt,) = caller.run(caller.resilience(upstream(server.url), listeners=[events.append]), body)
     assert (attempt.outcome, attempt.sent) == ("neutral", False)
     (stalled,) = [event for event in events if isinstance(event, Stalled)]
     assert stalled.why == "lack of local resources"

@@ -92,6 +92,7 @@ def test_the_defaults_at_the_root_are_those_of_the_design():
     assert root == {
         "enabled": True,
         "backend": "httpx",
+        "engine": "default",
         "inbound": {
             "timeout": 10.0,
             "deadline_headers": ({"name": "x-envoy-expected-rq-timeout-ms", "unit": "ms"},),

@@ -623,6 +623,17 @@ def test_anything_else_that_is_wrong_is_refused_where_it_stands(own, path):
     ("raw", "path"),
     [
         ({"backend": "requests"}, "backend"),
+        ({"engine": "requests"}, "engine"),
+        ({"engine": "aiohttp", "defaults": {"http2": True}}, "defaults.http2"),
+        ({"engine": "aiohttp", "defaults": {"proxy": "http://proxy:3128"}}, "defaults.proxy"),
+        (
+            {"engine": "aiohttp", "upstreams": {"payments": {"endpoints": ["https://n1"], "http2": True}}},
+            "upstreams.payments.http2",
+        ),
+        (
+            {"engine": "aiohttp", "upstreams": {"payments": {"endpoints": ["http://n1"], "proxy": "socks5://p:1"}}},
+            "upstreams.payments.proxy",
+        ),
         ({"enabled": "perhaps"}, "enabled"),
         ({"inbound": {"timeout": -1}}, "inbound.timeout"),
         ({"inbound": {"reserve": -1}}, "inbound.reserve"),

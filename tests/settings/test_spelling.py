@@ -90,3 +90,10 @@ def test_an_answer_and_the_names_of_guards_stay_as_they_are_written():
     assert settings.guards["inventory-db"].timeout.total == 3
     assert settings.defaults.fallback.response.body == {"Price": {"EUR": 1}}
     assert settings.defaults.fallback.response.lines == (("content-type", "application/json"), ("x-from", "Us"))
+
+
+def test_an_engine_that_cannot_do_it_is_told_as_it_was_written():
+    assert Settings.from_upper_case({"ENGINE": "aiohttp"}).engine == "aiohttp"
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_upper_case({"ENGINE": "aiohttp", "DEFAULTS": {"HTTP2": True}})
+    assert caught.value.path == 'RESILIENT_HTTP["DEFAULTS"]["HTTP2"]'

@@ -1,0 +1,111 @@
+"""Wire: a request of httpx's as the bytes of HTTP/1.1, for an engine that writes them itself.
+
+What httpx has decided goes out as it is: target, names, values, their order and case; but Host comes first (RFC 9112,
+section 3.2). What would end a line, or say more or less than the body that follows, is refused: it would be read as
+another request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+PIECE = 262144  # bytes of a large body that are written at once
+END = b"0\r\n\r\n"
+
+REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [\x21-\x7e]+ HTTP/1\.1\r\n")
+FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\x00-\x08\x0a-\x1f\x7f]*\r\n)*")
+FRAMING = re.compile(rb"\n(transfer-encoding|content-length|connection):[ \t]*([^\r]*)")
+
+
+class Unsendable(ValueError):
+    """A request that no server could be sent. The message quotes no value."""
+
+
+class Head(NamedTuple):
+    """The head of a request.
+
+    Attributes:
+        data: Its bytes, to the empty line.
+        length: Bytes of body that it declares; None for a chunked one.
+        closes: Whether it asks for the connection to be closed.
+    """
+
+    data: bytes
+    length: int | None
+    closes: bool
+
+
+def head_of(request: Any) -> Head:
+    """The head of a request.
+
+    Raises:
+        Unsendable: It is none that may be sent.
+    """
+    target = request.extensions.get("target") or request.url.raw_path
+    line = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target)
+    if REQUEST_LINE.fullmatch(line) is None:
+        message = "the method or the target has characters that end it"
+        raise Unsendable(message)
+    fields = request.headers.raw
+    if not fields or fields[0][0].lower() != b"host":
+        fields.sort(key=lambda field: field[0].lower() != b"host")
+    lines = b"".join([b"%b: %b\r\n" % field for field in fields])
+    if FIELDS.fullmatch(lines) is None or lines.count(b"\n") != len(fields):
+        message = f"header {_culprit(fields)!r} has characters that no header may have"
+        raise Unsendable(message)
+    data = b"%b%b\r\n" % (line, lines)
+    length, closes = _framing(data.lower())
+    return Head(data, length, closes)
+
+
+def chunked(data: bytes) -> bytes:
+    """One chunk of a chunked body; nothing for no data, which would end it."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def whole(head: Head, body: bytes) -> bytes:
+    """A body that is here, as it follows its head.
+
+    Raises:
+        Unsendable: It is not as long as the head says.
+    """
+    if head.length is None:
+        return chunked(body) + END
+    check_length(head.length, len(body))
+    return body
+
+
+def check_length(declared: int, given: int) -> None:
+    """Raise Unsendable unless a body is as long as its head has said."""
+    if given != declared:
+        message = f"the body has {given} bytes, and its Content-Length says {declared}"
+        raise Unsendable(message)
+
+
+def _culprit(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The name of the header that is wrong; the message quotes no value."""
+    for name, value in fields:
+        written = b"%b: %b\r\n" % (name, value)
+        if FIELDS.fullmatch(written) is None or written.count(b"\n") > 1:
+            return name
+    return b""
+
+
+def _framing(lowered: bytes) -> tuple[int | None, bool]:
+    length, chunks, closes = None, False, False
+    for name, value in FRAMING.findall(lowered):
+        if name == b"connection":
+            closes = closes or b"close" in value
+        elif name == b"transfer-encoding":
+            if value.strip() != b"chunked" or chunks:
+                message = "a request's Transfer-Encoding can only be chunked"
+                raise Unsendable(message)
+            chunks = True
+        else:
+            if not value.strip().isdigit() or length not in (None, int(value)):
+                message = "Content-Length is not one number"
+                raise Unsendable(message)
+            length = int(value)
+    return (None if chunks else length or 0), closes
