@@ -17,7 +17,7 @@ import httpx
 
 from resilient_http.errors import SettingsError
 from resilient_http.scope import Scope
-from resilient_http.shortcut import ABSOLUTE, BODILESS, is_plain, needs_httpx, plain_request, receive
+from resilient_http.shortcut import ABSOLUTE, BODILESS, is_plain, needs_httpx, plain_request, read_at_once, receive
 from resilient_http.transport import (
     AsyncResilientTransport,
     AsyncTransport,
@@ -151,11 +151,12 @@ class SyncCalls(_Calls, _Sync):
                 call.arrived = response
                 return super().send(request)
             receive(response, request, self._encoding)
-            try:
-                response.read()
-            except BaseException:
-                response.close()
-                raise
+            if not read_at_once(response, self._library):
+                try:
+                    response.read()
+                except BaseException:
+                    response.close()
+                    raise
             response.elapsed = timedelta(seconds=time.perf_counter() - started)
             return response
 
@@ -202,11 +203,12 @@ class AsyncCalls(_Calls, _Async):
                 call.arrived = response
                 return await super().send(request)
             receive(response, request, self._encoding)
-            try:
-                await response.aread()
-            except BaseException:
-                await response.aclose()
-                raise
+            if not read_at_once(response, self._library):
+                try:
+                    await response.aread()
+                except BaseException:
+                    await response.aclose()
+                    raise
             response.elapsed = timedelta(seconds=time.perf_counter() - started)
             return response
 
