@@ -24,6 +24,7 @@ ORDER = (
     "request_client",
     "throughput",
     "throughput_peers",
+    "throughput_choices",
     "tail",
     "tail_at_scale",
     "storm",
@@ -38,6 +39,7 @@ TITLES = {
     "request_client": "What a client for each request costs",
     "throughput": "Requests per second",
     "throughput_peers": "Requests per second, beside everybody else",
+    "throughput_choices": "Requests per second, by what is yours to choose",
     "tail": "Hedging, at nodes with a heavy tail",
     "tail_at_scale": "Hedging, where the slowest of a thousand decides",
     "storm": "A storm: the upstream hangs",
@@ -72,6 +74,7 @@ def section(result: dict[str, Any]) -> str:
 def script(name: str) -> str:
     return {
         "throughput_peers": "throughput.py --peers",
+        "throughput_choices": "throughput.py --choices",
         "storm_503": "storm.py --outage 503",
     }.get(name, f"{name}.py")
 

@@ -6,6 +6,7 @@ there. Rounds are interleaved, and a ratio compares with bare httpx in the same 
 
     python benchmarks/throughput.py             what there are goals for
     python benchmarks/throughput.py --peers     and everybody else
+    python benchmarks/throughput.py --choices   what is the user's to choose: engine, event loop, JSON
     python benchmarks/throughput.py --at 200    at one concurrency
 """
 
@@ -26,6 +27,7 @@ from harness.contenders import (
     BARE,
     IN_TASKS,
     IN_THREADS,
+    OF_THE_USERS,
     OURS,
     OURS_AIOHTTP,
     PACKAGES,
@@ -36,7 +38,7 @@ from harness.report import Report, Table
 from harness.rounds import interleaved, ratio
 from harness.servers import PATHS, nginx, nginx_version
 
-TASKS, THREADS = (1, 10, 50, 200, 1000), (1, 8, 32)
+TASKS, THREADS, AT_ONCE = (1, 10, 50, 200, 1000), (1, 8, 32), (50, 200)
 WITH_GOALS = (BARE, OURS, OURS_AIOHTTP, AIOHTTP)
 PATIENCE = 15.0  # seconds in which each worker should have had its first answer
 HUNG = 120.0
@@ -150,10 +152,10 @@ def panel(kind: str, figures: Figures) -> Panel:
     return Panel(f"{kind}", "at once", "requests per second", series, log_x=True, log_y=True, ticks=levels)
 
 
-def takes_part(report: Report, contenders: Mapping[str, Contender], *, peers: bool) -> dict[str, Contender]:
+def takes_part(report: Report, contenders: Mapping[str, Contender], *, everybody: bool) -> dict[str, Contender]:
     part = {}
     for name, contender in contenders.items():
-        if not peers and name not in WITH_GOALS:
+        if not everybody and name not in WITH_GOALS:
             continue
         if contender.missing:
             report.left_out(name, contender.missing)
@@ -168,10 +170,12 @@ def main() -> None:
     own.add_argument("--seconds", type=float, default=1.5, help="of a window (default: 1.5)")
     own.add_argument("--patience", type=float, default=PATIENCE, help="seconds until it begins anyway (default: 15)")
     own.add_argument("--at", type=int, nargs="*", help="concurrencies, in tasks and in threads (default: all)")
-    own.add_argument("--peers", action="store_true", help="measure everybody else too")
+    which = own.add_mutually_exclusive_group()
+    which.add_argument("--peers", action="store_true", help="measure everybody else too")
+    which.add_argument("--choices", action="store_true", help="measure what is the user's to choose, in tasks")
     options = parse(own, {"rounds": 1, "seconds": 0.2, "at": [8], "patience": 2.0})
     report = Report(
-        "throughput_peers" if options.peers else "throughput",
+        "throughput_peers" if options.peers else "throughput_choices" if options.choices else "throughput",
         "How many requests a second does a process make, and what does each cost, one at a time and many at once?",
         options,
         method=f"medians of {options.rounds} interleaved rounds of {options.seconds:g} s, over loopback against nginx",
@@ -181,16 +185,18 @@ def main() -> None:
         partial=options.at is not None,
     )
     kinds = {
-        "tasks": (takes_part(report, IN_TASKS, peers=options.peers), options.at or TASKS),
-        "threads": (takes_part(report, IN_THREADS, peers=options.peers), options.at or THREADS),
+        "tasks": (takes_part(report, IN_TASKS, everybody=options.peers), options.at or TASKS),
+        "threads": (takes_part(report, IN_THREADS, everybody=options.peers), options.at or THREADS),
     }
+    if options.choices:
+        kinds = {"tasks": (takes_part(report, OF_THE_USERS, everybody=True), options.at or AT_ONCE)}
     figures: dict[str, Figures] = {}
     with nginx() as origin:
         for kind, (contenders, levels) in kinds.items():
             figures[kind] = measured(kind, contenders, levels, origin, options)
             show(report, kind, figures[kind])
             report.panels.append(panel(kind, figures[kind]))
-    for name, base, kind, at, least in GOALS:
+    for name, base, kind, at, least in () if options.choices else GOALS:
         value = times(figures[kind], name, base, at)
         report.goal(f"{name}, {at} {kind}, times {base}", value, least=least)
     report.raw = {kind: [[*key, rounds] for key, rounds in own.items()] for kind, own in figures.items()}

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.contenders import IN_TASKS, IN_THREADS, AsyncCall, SyncCall, Target
+from harness.contenders import IN_TASKS, IN_THREADS, OF_THE_USERS, AsyncCall, Contender, SyncCall, Target
 
 LOOK = 0.05
 ENOUGH, MOST_WINDOWS = 100, 4
@@ -122,10 +122,20 @@ def main() -> None:
     target = Target(what["origin"], connections=what["workers"])
     window = Window(Count(what["workers"]), what["seconds"], what["patience"])
     if what["kind"] == "tasks":
-        asyncio.run(run_tasks(IN_TASKS[what["contender"]].open, target, window))
+        contender = (IN_TASKS | OF_THE_USERS)[what["contender"]]
+        with asyncio.Runner(loop_factory=loop_of(contender)) as runner:
+            runner.run(run_tasks(contender.open, target, window))
     else:
         with contextlib.ExitStack() as stack:
             _say(in_threads(stack.enter_context(IN_THREADS[what["contender"]].open(target)), window))
+
+
+def loop_of(contender: Contender) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if not contender.uvloop:
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
 
 
 def _say(figures: dict[str, Any]) -> None:

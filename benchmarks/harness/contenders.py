@@ -62,12 +62,14 @@ class Contender:
         open: Makes it, and closes it at the end of the block.
         packages: Distributions that it needs.
         options: Of resilient_http, beyond the defaults, at the root of its settings.
+        uvloop: Whether it runs on uvloop.
     """
 
     name: str
     open: Callable[[Target], Any]
     packages: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
+    uvloop: bool = False
 
     @property
     def missing(self) -> str:
@@ -96,7 +98,9 @@ def settings(target: Target, **root: Any) -> dict[str, Any]:
     return {**root, "upstreams": {"service": upstream}}
 
 
-def ours_async(**root: Any) -> Callable[[Target], AbstractAsyncContextManager[AsyncCall]]:
+def ours_async(
+    read: Callable[[Any], object] | None = None, **root: Any
+) -> Callable[[Target], AbstractAsyncContextManager[AsyncCall]]:
     @contextlib.asynccontextmanager
     async def opened(target: Target) -> AsyncIterator[AsyncCall]:
         resilience = Resilience(settings(target, **root))
@@ -106,9 +110,25 @@ def ours_async(**root: Any) -> Callable[[Target], AbstractAsyncContextManager[As
             async def call() -> int:
                 return (await client.get(url)).status_code
 
-            yield call
+            async def call_and_read() -> int:
+                response = await client.get(url)
+                if read is not None:
+                    read(response)
+                return response.status_code
+
+            yield call if read is None else call_and_read
 
     return opened
+
+
+def read_json(response: Any) -> object:
+    return response.json()
+
+
+def read_orjson(response: Any) -> object:
+    import orjson
+
+    return orjson.loads(response.content)
 
 
 def ours_sync(**root: Any) -> Callable[[Target], AbstractContextManager[SyncCall]]:
@@ -412,8 +432,22 @@ SYNC = [
     Contender("urllib3 alone", urllib3_alone, ("urllib3",)),
 ]
 
+CHOICES = [
+    Contender(BARE, httpx_async),
+    Contender(AIOHTTP, aiohttp_alone, ("aiohttp",)),
+    Contender(f"{AIOHTTP}, uvloop", aiohttp_alone, ("aiohttp", "uvloop"), uvloop=True),
+    Contender(OURS, ours_async()),
+    Contender(f"{OURS}, uvloop", ours_async(), ("uvloop",), uvloop=True),
+    Contender(OURS_AIOHTTP, ours_async(**AIOHTTP_ENGINE), ("aiohttp",)),
+    Contender(f"{OURS_AIOHTTP}, uvloop", ours_async(**AIOHTTP_ENGINE), ("aiohttp", "uvloop"), uvloop=True),
+    Contender(f"{OURS_AIOHTTP}, response.json()", ours_async(read_json, **AIOHTTP_ENGINE), ("aiohttp",)),
+    Contender(f"{OURS_AIOHTTP}, orjson", ours_async(read_orjson, **AIOHTTP_ENGINE), ("aiohttp", "orjson")),
+]
+
 IN_TASKS = {contender.name: contender for contender in ASYNC}
+OF_THE_USERS = {contender.name: contender for contender in CHOICES}
 IN_THREADS = {contender.name: contender for contender in SYNC}
 PACKAGES = (
     "httpx2", "httpx-retries", "httpcore", "tenacity", "pybreaker", "requests", "urllib3", "aiohttp", "aiohttp-retry",
+    "uvloop", "orjson",
 )  # fmt: skip
