@@ -127,9 +127,13 @@ def requests(transports: dict[str, Any]) -> dict[str, Any]:
     return {name: lambda one=one: one.handle_request(REQUEST) for name, one in transports.items()}
 
 
-def at_once(pool: EnginePool, _: object) -> Any:
+class AtOnce(Null, AsyncNull):
+    """Either engine, in the place of one of ours."""
+
+
+def at_once(_: EnginePool, __: object) -> Any:
     """In the place of EnginePool.engine."""
-    return AsyncNull() if pool._is_async else Null()  # noqa: SLF001 - a benchmark may look
+    return AtOnce()
 
 
 def cost(times: dict[str, list[float]], name: str) -> float:

@@ -41,8 +41,8 @@ class EagerSocket(socket.socket):
             self._wait(select.POLLIN)
         try:
             return super().recv(size, flags)
-        except BlockingIOError as exc:  # what had come was not for us after all
-            raise TimeoutError from exc
+        except BlockingIOError as exc:
+            raise TimeoutError from exc  # what had come was not for us after all; who has time left asks again
 
     def send(self, data: memoryview | bytes, flags: int = 0) -> int:  # type: ignore[override]  # of what we send
         """As a socket's."""
@@ -50,7 +50,10 @@ class EagerSocket(socket.socket):
             return super().send(data, flags)
         except BlockingIOError:
             self._wait(select.POLLOUT)
+        try:
             return super().send(data, flags)
+        except BlockingIOError as exc:
+            raise TimeoutError from exc
 
     def _wait(self, event: int) -> None:
         poll = select.poll()
