@@ -17,7 +17,17 @@ import httpx
 
 from resilient_http.errors import SettingsError
 from resilient_http.scope import Scope
-from resilient_http.shortcut import ABSOLUTE, BODILESS, is_plain, needs_httpx, plain_request, read_at_once, receive
+from resilient_http.shortcut import (
+    ABSOLUTE,
+    BODILESS,
+    is_plain,
+    names_of,
+    needs_httpx,
+    nothing_asked,
+    plain_request,
+    read_at_once,
+    receive,
+)
 from resilient_http.transport import (
     AsyncResilientTransport,
     AsyncTransport,
@@ -96,17 +106,18 @@ class _Calls:
 
         def build_request(self, method: str, url: Any, **options: Any) -> Any:
             """As httpx's."""
-            build = partial(super().build_request, method, url, **options)
             plain = (
                 method in BODILESS
                 and type(url) is str
                 and url.startswith(ABSOLUTE)
-                and options.pop("timeout", default := self._library.USE_CLIENT_DEFAULT) is default
-                and all(value is None for value in options.values())
+                and (not options or options == nothing_asked(self._library))
                 and not self.params
                 and not (self._cookies and self.cookies)
             )
-            return plain_request(self, self._library, method, url, build) if plain else build()
+            build = super().build_request
+            if plain:
+                return plain_request(self, self._library, method, url, partial(build, method, url))
+            return build(method, url, **options)
 
         def _is_plain(self, request: Any, send: Any, options: Mapping[str, Any]) -> bool:
             default = self._library.USE_CLIENT_DEFAULT
@@ -147,11 +158,12 @@ class SyncCalls(_Calls, _Sync):
             except self._library.RequestError as exc:
                 exc.request = request
                 raise
-            if needs_httpx(response):
+            names = names_of(response)
+            if needs_httpx(response.status_code, names):
                 call.arrived = response
                 return super().send(request)
             receive(response, request, self._encoding)
-            if not read_at_once(response, self._library):
+            if not read_at_once(response, names, self._library):
                 try:
                     response.read()
                 except BaseException:
@@ -199,11 +211,12 @@ class AsyncCalls(_Calls, _Async):
             except self._library.RequestError as exc:
                 exc.request = request
                 raise
-            if needs_httpx(response):
+            names = names_of(response)
+            if needs_httpx(response.status_code, names):
                 call.arrived = response
                 return await super().send(request)
             receive(response, request, self._encoding)
-            if not read_at_once(response, self._library):
+            if not read_at_once(response, names, self._library):
                 try:
                     await response.aread()
                 except BaseException:

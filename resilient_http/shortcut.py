@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import MethodType
 from typing import Any
 
@@ -23,6 +23,13 @@ BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 ABSOLUTE = ("http://", "https://")
 
 _urls: dict[tuple[Any, str], Any] = {}
+
+
+@cache
+def nothing_asked(library: Any) -> dict[str, Any]:
+    """What build_request() is given for a call that asks for nothing but a method and a URL."""
+    own = ("content", "data", "files", "json", "params", "headers", "cookies", "extensions")
+    return {**dict.fromkeys(own), "timeout": library.USE_CLIENT_DEFAULT}
 
 
 def plain_request(client: Any, library: Any, method: str, url: str, build: Callable[[], Any]) -> Any:
@@ -43,14 +50,15 @@ def plain_request(client: Any, library: Any, method: str, url: str, build: Calla
         _urls[library, url] = request.url
         return request
     own = tuple(client.headers.raw)
-    request = library.Request(
-        method,
-        known,
-        headers=(_kept_headers if len(own) == USUAL else _headers)(library, known.netloc, own),
-        stream=library.ByteStream(b""),
-        extensions={"timeout": client.timeout.as_dict()},
-    )
-    request.read()
+    kept = (_kept_headers if len(own) == USUAL else _headers)(library, known.netloc, own)
+    # Its constructor would look at all that is not there; a test tells if a request has other attributes than these.
+    request = object.__new__(library.Request)
+    request.method = method
+    request.url = known
+    request.headers = library.Headers(kept)
+    request.extensions = {"timeout": client.timeout.as_dict()}
+    request.stream = library.ByteStream(b"")
+    request._content = b""
     return request
 
 
@@ -82,9 +90,15 @@ def is_plain(client: Any, request: Any, send: Any) -> bool:
     )
 
 
-def needs_httpx(response: Any) -> bool:
+def names_of(response: Any) -> set[bytes]:
+    """The names of a response's headers, in lower case."""
+    # To ask for one through the public way costs 2 µs, because httpx finds out how they are encoded each time.
+    return {line[1] for line in response.headers._list}  # noqa: SLF001 - see exchange.py
+
+
+def needs_httpx(status: int, names: set[bytes]) -> bool:
     """Whether a response asks for more than to be read."""
-    return 300 <= response.status_code < 400 or "set-cookie" in response.headers
+    return 300 <= status < 400 or b"set-cookie" in names
 
 
 def receive(response: Any, request: Any, encoding: Any) -> None:
@@ -109,12 +123,12 @@ def receive(response: Any, request: Any, encoding: Any) -> None:
         )
 
 
-def read_at_once(response: Any, library: Any) -> bool:
+def read_at_once(response: Any, names: set[bytes], library: Any) -> bool:
     """Read a body that is in memory as it is to be, without the four generators that httpx reads a network with.
 
-    The names are private, and the same in httpx and httpx2; a test tells if they go.
+    The attributes are private, and the same in httpx and httpx2; a test tells if they go.
     """
-    if type(response.stream) is not library.ByteStream or "content-encoding" in response.headers:
+    if type(response.stream) is not library.ByteStream or b"content-encoding" in names:
         return False
     if not response.is_closed:  # else it was given with its content
         response._content = body = b"".join(response.stream)  # noqa: SLF001

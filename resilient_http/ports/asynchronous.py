@@ -69,11 +69,16 @@ class AsyncPort(Messages):
         self._addressed = isinstance(engine, backend.module.AsyncHTTPTransport)
         self._body = async_body(backend.module)
         self._pools: weakref.WeakKeyDictionary[Any, EnginePool] = weakref.WeakKeyDictionary()
+        # The loop that asked last, and its pool.
+        self._newest: tuple[Callable[[], Any], EnginePool | None] = (lambda: None), None
 
     @property
     def engines(self) -> EnginePool:
         """The engines of the running loop; they are closed when it ends."""
         loop = running_loop()
+        newest, pool = self._newest
+        if pool is not None and newest() is loop:
+            return pool
         pool = self._pools.get(loop)
         if pool is None:
             if self._kind == "aiohttp" and not isinstance(loop, asyncio.AbstractEventLoop):
@@ -83,6 +88,7 @@ class AsyncPort(Messages):
             for ended in filter(has_ended, list(self._pools)):
                 self._pools.pop(ended, None)
             pool = self._pools.setdefault(loop, EnginePool(self._backend, is_async=True, kind=self._kind))
+        self._newest = weakref.ref(loop), pool
         return pool
 
     async def race(
