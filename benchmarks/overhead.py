@@ -30,7 +30,7 @@ from httpx_retries import RetryTransport
 
 from resilient_http import Resilience
 
-GOAL = 30.0  # microseconds that we may add
+GOAL = 15.0  # microseconds that we may add
 URL = "http://payments/charges/42"
 SETTINGS = {
     "upstreams": {"payments": {"endpoints": ["http://10.0.0.1:8080", "http://10.0.0.2:8080", "http://10.0.0.3:8080"]}}

@@ -54,7 +54,7 @@ DOES_NOT_SHOW = (
         "that are full it would."
     ),
     "The second digit of p99.9: a round has one or two calls beyond it, so it is taken over all rounds together.",
-    "Sync code, where a call that may be hedged is made in a thread of ours.",
+    "Sync code, where a hedge is made in a thread of ours.",
 )
 
 

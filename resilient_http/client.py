@@ -6,6 +6,7 @@ the body will be streamed.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -55,6 +56,9 @@ LOST = {
 }
 
 
+_making_cookies = threading.Lock()
+
+
 class _Calls:
     """What sync and async clients do alike."""
 
@@ -88,6 +92,7 @@ class _Calls:
             self._transport = cls._transport_class(host, None, owner)
             # What a user may change in place is each client's own; a test tells if httpx has more of that.
             self._headers = cls._library.Headers(model.headers)
+            self._timeout = cls._library.Timeout(model.timeout)
             self._event_hooks = {"request": [], "response": []}
             self._mounts = {}
             self._cookies = None
@@ -97,7 +102,8 @@ class _Calls:
         def cookies(self) -> Any:
             """As httpx's; the jar, which is dear, is made when it is first asked for."""
             if self._cookies is None:
-                self._cookies = self._library.Cookies()
+                with _making_cookies:
+                    self._cookies = self._library.Cookies() if self._cookies is None else self._cookies
             return self._cookies
 
         @cookies.setter
@@ -109,7 +115,7 @@ class _Calls:
             plain = (
                 method in BODILESS
                 and type(url) is str
-                and url.startswith(ABSOLUTE)
+                and ABSOLUTE.match(url) is not None
                 and (not options or options == nothing_asked(self._library))
                 and not self.params
                 and not (self._cookies and self.cookies)
@@ -119,9 +125,13 @@ class _Calls:
                 return plain_request(self, self._library, method, url, partial(build, method, url))
             return build(method, url, **options)
 
-        def _is_plain(self, request: Any, send: Any, options: Mapping[str, Any]) -> bool:
+        def _is_plain(self, request: Any, stream: type, send: Any, options: Mapping[str, Any]) -> bool:
             default = self._library.USE_CLIENT_DEFAULT
-            return all(value is default for value in options.values()) and is_plain(self, request, send)
+            return (
+                isinstance(request.stream, stream)  # httpx says so when it is a body for the other kind of client
+                and all(value is default for value in options.values())
+                and is_plain(self, request, send)
+            )
 
 
 class SyncCalls(_Calls, _Sync):
@@ -139,7 +149,8 @@ class SyncCalls(_Calls, _Sync):
             call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
             token = current_call.set(call)
             try:
-                if ours and not stream and self._is_plain(request, transport.handle_request, options):
+                kind, hop = self._library.SyncByteStream, getattr(transport, "handle_request", None)
+                if ours and not stream and self._is_plain(request, kind, hop, options):
                     response = self._send_plain(transport, request, call)
                 else:
                     response = super().send(request, stream=stream, **options)
@@ -160,8 +171,10 @@ class SyncCalls(_Calls, _Sync):
                 raise
             names = names_of(response)
             if needs_httpx(response.status_code, names):
-                call.arrived = response
-                return super().send(request)
+                call.arrived, took = response, time.perf_counter() - started
+                given = super().send(request)
+                response.elapsed += timedelta(seconds=took)  # httpx began to count when it was handed over
+                return given
             receive(response, request, self._encoding)
             if not read_at_once(response, names, self._library):
                 try:
@@ -189,7 +202,8 @@ class AsyncCalls(_Calls, _Async):
             token = current_call.set(call)
             try:
                 grace = None
-                if ours and not stream and self._is_plain(request, transport.handle_async_request, options):
+                kind, hop = self._library.AsyncByteStream, getattr(transport, "handle_async_request", None)
+                if ours and not stream and self._is_plain(request, kind, hop, options):
                     sending = self._send_plain(transport, request, call)
                 else:
                     if self._runs_code_of_the_users(options.get("auth", self.auth)):
@@ -213,8 +227,10 @@ class AsyncCalls(_Calls, _Async):
                 raise
             names = names_of(response)
             if needs_httpx(response.status_code, names):
-                call.arrived = response
-                return await super().send(request)
+                call.arrived, took = response, time.perf_counter() - started
+                given = await super().send(request)
+                response.elapsed += timedelta(seconds=took)  # httpx began to count when it was handed over
+                return given
             receive(response, request, self._encoding)
             if not read_at_once(response, names, self._library):
                 try:

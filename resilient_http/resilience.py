@@ -298,7 +298,7 @@ class Resilience:
     def _client(self, kind: Any, options: dict[str, Any]) -> Any:
         """A client; those that frameworks make, one for each inbound request, are made after a model."""
         base_url = options.get("base_url", "")
-        if not options.keys() <= SCOPED or type(base_url) is not str:
+        if not options.keys() <= SCOPED or type(base_url) is not str or "@" in base_url:  # credentials are not kept
             return kind(self, **options)
         model = self._models.get((kind, base_url))
         if model is None:

@@ -12,15 +12,23 @@ The user sees no difference: the same classes, attributes, exceptions and log li
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from functools import cache, lru_cache
 from types import MethodType
 from typing import Any
 
 KEPT = 1024  # URLs, and sets of headers, that are remembered
-USUAL = 4  # headers that httpx gives each client; with more, one may be a credential, which is not kept
+USUAL = (
+    b"Accept",
+    b"Accept-Encoding",
+    b"Connection",
+    b"User-Agent",
+)  # what httpx gives each client; others may be secret
 BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
-ABSOLUTE = ("http://", "https://")
+ABSOLUTE = re.compile(
+    r"https?://[\w\[][^@]{0,2000}\Z"
+)  # not merged with a base_url, no credentials, not too long to keep
 
 _urls: dict[tuple[Any, str], Any] = {}
 
@@ -50,7 +58,8 @@ def plain_request(client: Any, library: Any, method: str, url: str, build: Calla
         _urls[library, url] = request.url
         return request
     own = tuple(client.headers.raw)
-    kept = (_kept_headers if len(own) == USUAL else _headers)(library, known.netloc, own)
+    usual = len(own) == len(USUAL) and tuple([name for name, _ in own]) == USUAL
+    kept = (_kept_headers if usual else _headers)(library, known.netloc, own)
     # Its constructor would look at all that is not there; a test tells if a request has other attributes than these.
     request = object.__new__(library.Request)
     request.method = method

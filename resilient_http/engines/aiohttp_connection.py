@@ -210,3 +210,20 @@ class Connection(ResponseHandler):
     def _wake_writer(self) -> None:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
+
+
+class Facts:
+    """What a user may ask of the connection that an answer came on.
+
+    Args:
+        connection: It.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get_extra_info(self, info: str) -> Any:
+        """By httpcore's names: ssl_object, socket, client_addr, server_addr."""
+        return self._connection.get_extra_info(info)

@@ -24,7 +24,7 @@ import aiohttp
 from aiohttp import ClientError, EofStream
 from aiohttp.http import HttpProcessingError
 
-from resilient_http.engines.aiohttp_connection import Connection
+from resilient_http.engines.aiohttp_connection import Connection, Facts
 from resilient_http.engines.async_network import dial, operate
 from resilient_http.engines.backend import Backend
 from resilient_http.engines.network import FRESH, Allowance
@@ -76,6 +76,9 @@ class _Engine:
         """Send it on a connection of its own; the body gives that back when it has been read, or is closed."""
         module, allowed = self.module, request.extensions["timeout"]
         attempt = allowed["read"].attempt
+        if request.url.scheme not in ("http", "https"):
+            message = f"the URL's scheme is {request.url.scheme!r}; use http:// or https://"
+            raise module.UnsupportedProtocol(message)
         try:
             head = head_of(request)
             body = whole(head, b"".join(request.stream)) if type(request.stream) is module.ByteStream else None
@@ -124,7 +127,8 @@ class _Engine:
     def broken(self, error: Exception) -> Exception:
         """What aiohttp has raised while reading, as the backend says it. By then the request was sent."""
         kind = self.module.ReadError if isinstance(error, LOST) else self.module.RemoteProtocolError
-        broken: Exception = kind(str(error) or type(error).__name__)
+        told = error.message if isinstance(error, HttpProcessingError) else str(error)  # its str() begins with a status
+        broken: Exception = kind(" ".join(told.split()) or type(error).__name__)
         return broken
 
     def _lend(self, attempt: Any) -> Connection | None:
@@ -141,10 +145,7 @@ class _Engine:
         return connection
 
     async def _connect(self, request: Any, allowed: float) -> Connection:
-        module, endpoint = self.module, self._endpoint
-        if endpoint.scheme not in ("http", "https"):
-            message = f"the URL's scheme is {endpoint.scheme!r}; use http:// or https://"
-            raise module.UnsupportedProtocol(message)
+        module = self.module
         name = None
         if self._context is not None:
             name = request.extensions.get("sni_hostname") or request.url.raw_host.decode("ascii")
@@ -218,6 +219,8 @@ class _Engine:
                 message, content = await connection.read()
         except BROKEN as exc:
             raise self.broken(exc) from exc
+        finally:
+            connection.rest()  # the user's code may come next
         connection.content = content
         return message, content
 
@@ -237,7 +240,7 @@ class _Engine:
             extensions={
                 "http_version": VERSIONS.get(message.version) or b"HTTP/%d.%d" % message.version,
                 "reason_phrase": (message.reason or "").encode("utf-8", "surrogateescape"),
-                "network_stream": connection,
+                "network_stream": Facts(connection),
             },
         )
 

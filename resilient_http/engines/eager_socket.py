@@ -57,7 +57,10 @@ class EagerSocket(socket.socket):
 
     def _wait(self, event: int) -> None:
         poll = select.poll()
-        poll.register(self, event)
+        try:
+            poll.register(self, event)
+        except ValueError as exc:
+            raise OSError(str(exc)) from exc  # it has been closed
         if not poll.poll(self._limit):
             message = "timed out"
             raise TimeoutError(message)

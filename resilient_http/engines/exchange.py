@@ -43,7 +43,7 @@ def request_for(attempt: Attempt, endpoint: Endpoint, *, watched: bool, addresse
             extensions.setdefault("sni_hostname", link.server_name)
         if link.proxy is not None or addressed:
             request.url = original.url.copy_with(scheme=endpoint.scheme, host=endpoint.host, port=endpoint.port)
-        elif endpoint.scheme == "https" and original.url.scheme != "https":
+        elif endpoint.scheme == "https" and original.url.scheme == "http":
             request.url = original.url.copy_with(scheme="https")
     request.extensions = extensions
     request.stream = original.stream
@@ -88,7 +88,7 @@ def _headers(attempt: Attempt, original: Any, host: str | None) -> Any:
     headers = type(original.headers)(original.headers)
     # httpx writes the upstream's name first; what the user wrote wins.
     lines = headers._list  # noqa: SLF001 - to set a field through the public way costs 1 µs; a test tells if it goes
-    if host is not None and lines[0] == (b"Host", b"host", attempt.call.upstream.encode("ascii")):
+    if host is not None and lines and lines[0] == (b"Host", b"host", attempt.call.upstream.encode("ascii")):
         lines[0] = (b"Host", b"host", host.encode("ascii"))
     for name, value in attempt.headers:
         headers[name] = value

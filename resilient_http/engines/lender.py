@@ -33,13 +33,14 @@ class _Lender:
         self._core = core
         self._pool = pool
         self._connections = connections
+        self.shared = connections.shared
 
     def __len__(self) -> int:
         return len(self._connections)
 
-    def give_back(self, connection: Any) -> None:
-        """The request that had it has ended."""
-        self._close_each(self._connections.give_back(connection, time.monotonic()))
+    def give_back(self, connection: Any, *, cut: bool = False) -> None:
+        """The request that had it has ended, or was cut."""
+        self._close_each(self._connections.give_back(connection, time.monotonic(), cut=cut))
 
     def keep_nothing(self) -> None:
         """Close the idle connections now, and the others as soon as their requests have ended."""
@@ -77,7 +78,7 @@ class SyncLender(_Lender):
             except self._core.ConnectionNotAvailable:
                 self.give_back(connection)  # shared, and it turned out to be HTTP/1.1
             except BaseException:
-                self.give_back(connection)
+                self.give_back(connection, cut=True)
                 raise
             else:
                 response.stream = SyncLoan(self, connection, response.stream)
@@ -104,7 +105,7 @@ class AsyncLender(_Lender):
             except self._core.ConnectionNotAvailable:
                 self.give_back(connection)
             except BaseException:
-                self.give_back(connection)
+                self.give_back(connection, cut=True)
                 raise
             else:
                 response.stream = AsyncLoan(self, connection, response.stream)
@@ -126,10 +127,16 @@ class SyncLoan:
         self._lender = lender
         self._connection = connection
         self._stream = stream
+        self._whole = False
         self._closings = itertools.count()  # next() is one step, whichever threads take it
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._stream)
+        # Only of a shared connection it matters; any other tells by itself that it is busy.
+        return self._noting() if self._lender.shared else iter(self._stream)
+
+    def _noting(self) -> Iterator[bytes]:
+        yield from self._stream
+        self._whole = True
 
     def close(self) -> None:
         """Give the connection back; with its body unread, it is closed."""
@@ -138,7 +145,7 @@ class SyncLoan:
         try:
             self._stream.close()
         finally:
-            self._lender.give_back(self._connection)
+            self._lender.give_back(self._connection, cut=not self._whole)
 
 
 class AsyncLoan:
@@ -148,11 +155,17 @@ class AsyncLoan:
         self._lender = lender
         self._connection = connection
         self._stream = stream
+        self._whole = False
         self._closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        chunks: AsyncIterator[bytes] = aiter(self._stream)
+        chunks: AsyncIterator[bytes] = self._noting() if self._lender.shared else aiter(self._stream)
         return chunks
+
+    async def _noting(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield chunk
+        self._whole = True
 
     async def aclose(self) -> None:
         """As SyncLoan.close(); what cuts it short gives the connection back too."""
@@ -162,4 +175,4 @@ class AsyncLoan:
         try:
             await self._stream.aclose()
         finally:
-            self._lender.give_back(self._connection)
+            self._lender.give_back(self._connection, cut=not self._whole)

@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from resilient_http.engines.dial import begin, is_readable
@@ -33,6 +33,7 @@ from resilient_http.state.grip import Grip
 
 T = TypeVar("T")
 
+CLOSED = "the connection was closed meanwhile"
 PIECE = 65536  # bytes handed to the kernel at once, at most
 
 
@@ -114,12 +115,16 @@ class SyncStream:
         self._names = names
         self.watch = Watch(renewable=renewable)
         self.watch.multiplexed = negotiated_http2(self)
+        self._under_way = 0  # operations
+        self._closing = False
+        self._lock = threading.Lock()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read, at most to the deadline."""
         alone = not self.watch.multiplexed
         patience = Patience(timeout, self._core.ReadTimeout, clamped=alone, alone=alone)
-        data: bytes = _in_time(self._sock, patience, self._core.ReadError, self._sock.recv, max_bytes)
+        with self._used(self._core.ReadError):
+            data: bytes = _in_time(self._sock, patience, self._core.ReadError, self._sock.recv, max_bytes)
         self.watch.used = time.monotonic()
         return data
 
@@ -139,14 +144,45 @@ class SyncStream:
         patience.left()
         self.watch.sending(timeout)
         unsent = memoryview(buffer)
-        while unsent:
-            sent = _in_time(self._sock, patience, self._core.WriteError, self._sock.send, unsent[:PIECE])
-            unsent = unsent[sent:]
+        with self._used(self._core.WriteError):
+            while unsent:
+                sent = _in_time(self._sock, patience, self._core.WriteError, self._sock.send, unsent[:PIECE])
+                unsent = unsent[sent:]
         self.watch.used = time.monotonic()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; under another thread that waits in it, that thread is woken and closes it.
+
+        A descriptor that is closed may be another socket's the next moment, and who still waits would read from that.
+        """
+        with self._lock:
+            self._closing = True
+            if self._under_way:
+                sever(self._sock)
+                return
         self._sock.close()
+
+    @contextlib.contextmanager
+    def _used(self, broken: Callable[[str], Exception]) -> Iterator[None]:
+        with self._lock:
+            self._check_open(broken)
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            self._leave()
+        self._check_open(broken)
+
+    def _check_open(self, broken: Callable[[str], Exception]) -> None:
+        if self._closing:
+            raise broken(CLOSED)
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._under_way -= 1
+            last = self._closing and not self._under_way
+        if last:
+            self._sock.close()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None

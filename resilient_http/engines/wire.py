@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 PIECE = 262144  # bytes of a large body that are written at once
+LONGEST = 19  # digits of a Content-Length
 END = b"0\r\n\r\n"
 
 REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [\x21-\x7e]+ HTTP/1\.1\r\n")
@@ -51,6 +52,9 @@ def head_of(request: Any) -> Head:
     fields = request.headers.raw
     if not fields or fields[0][0].lower() != b"host":
         fields.sort(key=lambda field: field[0].lower() != b"host")
+    if sum(name.lower() == b"host" for name, _ in fields) > 1:
+        message = "there are two Host headers"
+        raise Unsendable(message)
     lines = b"".join([b"%b: %b\r\n" % field for field in fields])
     if FIELDS.fullmatch(lines) is None or lines.count(b"\n") != len(fields):
         message = f"header {_culprit(fields)!r} has characters that no header may have"
@@ -104,8 +108,12 @@ def _framing(lowered: bytes) -> tuple[int | None, bool]:
                 raise Unsendable(message)
             chunks = True
         else:
-            if not value.strip().isdigit() or length not in (None, int(value)):
+            number = value.strip()
+            if not number.isdigit() or len(number) > LONGEST or length not in (None, int(number)):
                 message = "Content-Length is not one number"
                 raise Unsendable(message)
-            length = int(value)
+            length = int(number)
+    if chunks and length is not None:
+        message = "Content-Length and Transfer-Encoding say two things about the body"
+        raise Unsendable(message)
     return (None if chunks else length or 0), closes

@@ -13,6 +13,7 @@ Nothing is closed here: each step returns what its caller closes.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +33,7 @@ class Connections:
     def __init__(self, *, keep: int, max_age: float, shared: bool = False) -> None:
         self._keep = keep
         self._max_age = max_age
-        self._shared = shared
+        self.shared = shared
         self._ends: dict[Any, float] = {}  # every open one → when it is too old
         self._users: dict[Any, int] = {}  # every one that serves a request → how many
         self._free: dict[Any, None] = {}  # those that may take a request; used last, last
@@ -51,7 +52,7 @@ class Connections:
             while self._free:
                 connection = next(reversed(self._free))
                 if self._usable(connection, now) and connection.can_handle_request(origin):
-                    if not self._shared:
+                    if not self.shared:
                         del self._free[connection]
                     self._users[connection] = self._users.get(connection, 0) + 1
                     return connection, closing
@@ -69,15 +70,24 @@ class Connections:
         with self._lock:
             self._ends[connection] = now + self._max_age * (1.0 - 0.1 * jitter)
             self._users[connection] = 1
-            if self._shared:
+            if self.shared:
                 self._free[connection] = None
 
-    def give_back(self, connection: Any, now: float) -> Sequence[Any]:
-        """A request has ended, one way or another; returns what is to be closed."""
+    def give_back(self, connection: Any, now: float, *, cut: bool = False) -> Sequence[Any]:
+        """A request has ended, one way or another; returns what is to be closed.
+
+        Args:
+            connection: It had this one.
+            now: Monotonic seconds.
+            cut: Whether it ended before its response did. On a shared connection the others go on, and nobody joins
+                them: what was cut holds one of its streams for good.
+        """
         with self._lock:
             users = self._users.get(connection, 0) - 1
             if users < 0:
-                return ()  # all were taken out meanwhile
+                return (connection,)  # all were taken out meanwhile; it is for who has used it to close
+            if cut and self.shared:
+                self._ends[connection] = -math.inf
             if users:
                 self._users[connection] = users
                 return ()
@@ -87,7 +97,7 @@ class Connections:
                 return self._forget(connection)
             self._free.pop(connection, None)
             self._free[connection] = None
-            return self._forget(next(iter(self._free))) if len(self._free) > self._keep else ()
+            return self._surplus()
 
     def keep_nothing(self) -> Sequence[Any]:
         """From now on keep none; returns the idle ones, to be closed. Those in use are when they come back."""
@@ -99,7 +109,7 @@ class Connections:
             return closing
 
     def take_all(self) -> Sequence[Any]:
-        """Forget all of them; returns them, to be closed."""
+        """Forget all of them; returns them, to be closed. Those in use are given back, and returned, once more."""
         with self._lock:
             everything = list(self._ends)
             self._ends.clear()
@@ -121,6 +131,13 @@ class Connections:
         self._free.pop(connection, None)
         del self._ends[connection]
         return (connection,)
+
+    def _surplus(self) -> Sequence[Any]:
+        """The one that has been idle for longest, where there is one more than may be kept."""
+        busy = sum(connection in self._users for connection in self._free) if self.shared else 0
+        if len(self._free) - busy <= self._keep:
+            return ()
+        return self._forget(next(connection for connection in self._free if connection not in self._users))
 
     def _sweep(self, now: float, closing: list[Any]) -> None:
         self._sweep_at = now + SWEEP

@@ -339,7 +339,7 @@ def test_a_large_body_that_is_read_slowly_comes_whole_and_makes_the_server_wait(
     async def body(client):
         response = await client.open_stream("http://payments/")
         await anyio.sleep(0.2)
-        held = response.extensions["network_stream"].content.total_bytes
+        held = response.extensions["network_stream"]._connection.content.total_bytes
         return held, len(await client.read(response))
 
     held, read = caller.run(caller.resilience(upstream(server.url)), body)
@@ -520,3 +520,45 @@ def test_closing_while_a_body_is_read_ends_the_reader(caller, fault_server, clos
     started = time.monotonic()
     caller.run(resilience, body)
     assert time.monotonic() - started < 1.0
+
+
+def test_the_time_that_the_users_code_takes_with_a_stream_is_not_the_servers(caller, fault_server):
+    server = fault_server(answer(200, "x" * 200_000))
+
+    async def body(client):
+        response = await client.open_stream("http://payments/")
+        await asyncio.sleep(0.4)
+        return len(await client.read(response))
+
+    assert caller.run(caller.resilience(upstream(server.url, timeout={"read": 0.2})), body) == 200_000
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Host", "a"), ("Host", "b")],
+        [("Content-Length", "1"), ("Transfer-Encoding", "chunked")],
+        [("Content-Length", "1" * 5000)],
+    ],
+    ids=["two hosts", "two lengths", "a long length"],
+)
+def test_what_servers_could_take_for_two_requests_is_refused(caller, fault_server, headers):
+    server = fault_server(echo())
+
+    async def body(client):
+        with pytest.raises(caller.module.LocalProtocolError):
+            await client.post("http://payments/", content=b"x", headers=headers)
+
+    caller.run(caller.resilience(upstream(server.url)), body)
+
+    assert server.requests == []
+
+
+def test_another_scheme_is_refused_as_by_the_default_engine(caller, fault_server):
+    server = fault_server(echo())
+
+    async def body(client):
+        with pytest.raises(caller.module.UnsupportedProtocol, match="ftp"):
+            await client.get("ftp://payments/")
+
+    caller.run(caller.resilience(upstream(server.url)), body)

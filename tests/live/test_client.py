@@ -10,10 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import httpx
+import httpx2
 import pytest
 
 from resilient_http import AsyncClient, Client, ForeignAwait, Resilience, Saturated, SettingsError
 from tests.live.servers import answer, delay, echo, gated
+
+HTTP_ERRORS = (httpx.HTTPError, httpx2.HTTPError)
 
 
 def upstream(*endpoints, **settings):
@@ -362,3 +365,31 @@ def test_a_header_that_is_refused_is_not_quoted_in_the_journal(fault_server):
     with client, pytest.raises(httpx.LocalProtocolError) as caught:
         client.get("http://payments/", headers={"Authorization": "Bearer TOPSECRET\n"})
     assert "TOPSECRET" not in str(caught.value.journal) + json.dumps(caught.value.journal.as_dict())
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_who_waits_when_all_is_closed_is_woken_and_keeps_its_descriptor_until_then(backend, fault_server, tls, scheme):
+    server = fault_server(
+        gated(gate := threading.Event()), tls=tls.server_context("localhost") if scheme == "https" else None
+    )
+    settings = upstream(f"{scheme}://localhost:{server.port}", tls={"verify": str(tls.ca_file)}, retry=None)
+    resilience = Resilience({"backend": backend, **settings})
+    outcome = []
+
+    def call():
+        try:
+            outcome.append(resilience.client().get("http://payments/"))
+        except HTTP_ERRORS as exc:
+            outcome.append(exc)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    server.wait_for_requests(1)
+    started = time.monotonic()
+    resilience.close()
+    thread.join()
+    gate.set()
+
+    assert time.monotonic() - started < 1.0  # of the three seconds that it might have read
+    assert type(outcome[0]).__name__ == "ReadError"
+    server.wait_for_open_connections(0)

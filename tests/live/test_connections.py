@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -222,3 +223,43 @@ def test_over_http2_a_post_that_was_written_counts_as_sent(backend, nginx, tls, 
     caller.run(caller.resilience(settings), body)
 
     assert [len(journal.attempts) for journal in journals] == [1] * 30
+
+
+def test_over_http2_streams_that_were_left_cost_their_connection_and_no_call(backend, nginx, tls, tmp_path):
+    certificate, key = tls.server_files(tmp_path, "localhost")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    (tmp_path / "big").write_bytes(b"x" * 5_000_000)
+    nginx(
+        f"listen 127.0.0.1:{port} ssl http2; ssl_certificate {certificate}; ssl_certificate_key {key};"
+        f"http2_max_concurrent_streams 4; location /big {{ root {tmp_path}; }} location / {{ return 200 ok; }}"
+    )
+    settings = upstream(f"https://localhost:{port}", http2=True, tls={"verify": str(tls.ca_file)}, circuit=None)
+    caller = Caller("asyncio", backend)
+
+    async def body(client):
+        for _ in range(8):
+            response = await client.open_stream("http://payments/big")
+            assert response.http_version == "HTTP/2"
+            await client.close_stream(response)
+        return [(await client.get("http://payments/")).text for _ in range(4)]
+
+    assert caller.run(caller.resilience(settings), body) == ["ok"] * 4
+
+
+def test_what_connects_while_all_is_closed_is_closed_too(backend, fault_server):
+    server = fault_server(answer(200))
+    resilience = Resilience({"backend": backend, **upstream(server.url, retry=None)})
+
+    async def story():
+        async with resilience.async_client() as client:
+            for yields in range(60):
+                call = asyncio.create_task(client.get("http://payments/"))
+                for _ in range(yields % 12):
+                    await asyncio.sleep(0)
+                await resilience.aclose()
+                await asyncio.gather(call, return_exceptions=True)
+            await resilience.aclose()
+            await anyio.to_thread.run_sync(server.wait_for_open_connections, 0)
+
+    asyncio.run(story())

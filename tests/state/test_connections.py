@@ -167,12 +167,39 @@ def test_when_nothing_is_kept_any_more_those_in_use_are_closed_as_they_come_back
     assert give_back(connections, busy) == [busy]
 
 
-def test_what_comes_back_after_all_were_taken_is_nobodys_any_more():
+def test_who_has_a_connection_when_all_are_taken_closes_it_as_it_comes_back():
     connections = Connections(keep=10, max_age=300.0)
     line, _ = lend(connections)
 
     assert list(connections.take_all()) == [line]
-    assert give_back(connections, line) == []
+    assert give_back(connections, line) == [line]
+    assert len(connections) == 0
+
+
+def test_of_shared_ones_only_an_idle_one_is_too_many():
+    connections = Connections(keep=1, max_age=300.0, shared=True)
+    first, second, third = (lend(connections)[0] for _ in range(3))  # they turned out to be HTTP/1.1
+
+    assert give_back(connections, first) == []
+    assert give_back(connections, second) == [first]
+    assert give_back(connections, third) == [second]
+    assert len(connections) == 1
+
+
+def test_nobody_joins_a_shared_connection_on_which_a_request_was_cut():
+    connections = Connections(keep=10, max_age=300.0, shared=True)
+    line = Line(multiplexed=True)
+    connections.add(line, 0.0, 0.0)
+    line.requests += 1
+    assert lend(connections)[0] is line
+    line.requests -= 1
+    assert list(connections.give_back(line, 0.0, cut=True)) == []
+
+    other, closing = lend(connections)
+
+    assert other is not line
+    assert closing == []
+    assert give_back(connections, line) == [line]
 
 
 def test_thirty_two_threads_never_share_a_connection_and_lose_none():
@@ -203,10 +230,12 @@ class Lending(RuleBasedStateMachine):
 
     lent = Bundle("lent")
 
+    shared = False
+
     def __init__(self):
         super().__init__()
         self.now = 0.0
-        self.connections = Connections(keep=3, max_age=10.0)
+        self.connections = Connections(keep=3, max_age=10.0, shared=self.shared)
         self.made = []
         self.busy = []
         self.gone = []
@@ -257,4 +286,11 @@ class Lending(RuleBasedStateMachine):
         assert len(open_ones) - len(self.busy) <= 3
 
 
+class LendingWhatMayBeShared(Lending):
+    """The same where each might have turned out to be HTTP/2, and is HTTP/1.1."""
+
+    shared = True
+
+
 TestLending = Lending.TestCase
+TestLendingWhatMayBeShared = LendingWhatMayBeShared.TestCase
