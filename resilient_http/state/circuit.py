@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import pybreaker
@@ -106,6 +107,7 @@ class Circuit(Breaker):
         self._admits_all: Permit | None = Permit(0)  # None unless closed or disabled
         self._counts: Permit | None = self._admits_all  # the same, but None when disabled
         self._disabled = False
+        self._left_behind: deque[tuple[Permit, float]] = deque()  # successes that came while another had the lock
         self._held = False  # by hand, open or closed
         self._rest = rules.open_for  # of the next time; `rest` is the jittered one of this time
         self.rest = 0.0
@@ -145,14 +147,13 @@ class Circuit(Breaker):
             error: What pybreaker listeners are told as the failure.
             took: Seconds that the endpoint took, for the rule about slow calls.
         """
+        if permit is self._counts and outcome is Outcome.SUCCESS and took <= self._slow_after and not self._listeners:
+            self._note_success(permit, now)
+            return
         with self._lock:
+            self._count_left_behind()
             if permit is self._counts and outcome is Outcome.SUCCESS and took <= self._slow_after:
-                # The usual case, by the shortest way.
-                diagnosis = self._diagnosis
-                diagnosis.streak = 0
-                diagnosis.window.add(now, False)
-                if not self._listeners:
-                    return
+                self._count_success(now)
             elif self._disabled or permit.generation != self.generation:
                 return
             elif permit.probe:
@@ -164,6 +165,32 @@ class Circuit(Breaker):
         if self._changes or self._listeners:
             self._announce()
             self._tell(outcome, error)
+
+    def _note_success(self, permit: Permit, now: float) -> None:
+        """The usual case, by the shortest way; where another thread has the lock, it is left for whoever has it next.
+
+        To wait for the lock would have all threads wait in turn whenever the one that has it is interrupted.
+        """
+        if not self._lock.acquire(blocking=False):
+            self._left_behind.append((permit, now))
+            return
+        try:
+            self._count_left_behind()
+            if permit is self._counts:
+                self._count_success(now)
+        finally:
+            self._lock.release()
+
+    def _count_left_behind(self) -> None:
+        while self._left_behind:
+            permit, at = self._left_behind.popleft()
+            if permit is self._counts:
+                self._count_success(at)
+
+    def _count_success(self, now: float) -> None:
+        diagnosis = self._diagnosis
+        diagnosis.streak = 0
+        diagnosis.window.add(now, False)
 
     def retry_in(self, now: float) -> float | None:
         """Seconds until a probe may be let through; 0.0 when admitting; None when held open by hand."""

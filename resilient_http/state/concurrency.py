@@ -21,6 +21,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from resilient_http.state.giving_way import give_way
+
 SHEDDABLE, DEFAULT, CRITICAL = "sheddable", "default", "critical"
 PRIORITIES = (SHEDDABLE, DEFAULT, CRITICAL)
 TURNS = 4  # critical callers in a row, while default ones wait
@@ -72,6 +74,8 @@ class ConcurrencyLimit:
 
     def admit(self, priority: str = DEFAULT) -> bool:
         """Take a permit at once, or return False."""
+        if self._lock.locked():
+            give_way(self._lock)
         with self._lock:
             if self.in_flight >= self._ceilings[priority] or (self._waits and not self._may_pass(priority)):
                 return False
@@ -110,6 +114,8 @@ class ConcurrencyLimit:
 
     def release(self, priority: str = DEFAULT) -> None:
         """Give a permit back, with the priority that it was taken with."""
+        if self._lock.locked():
+            give_way(self._lock)
         with self._lock:
             self._put_back(priority)
             if not self._waits:

@@ -21,6 +21,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from resilient_http.state.circuit import Circuit, Permit
+from resilient_http.state.giving_way import give_way
 from resilient_http.state.latency import Latency
 from resilient_http.state.outcome import FAILED, Outcome, OutcomeRules
 
@@ -115,6 +116,8 @@ class Endpoint:
 
     def begin(self) -> None:
         """An attempt goes to this endpoint; settle() ends it."""
+        if self._lock.locked():
+            give_way(self._lock)
         with self._lock:
             self.in_flight += 1
 
@@ -158,6 +161,8 @@ class Endpoint:
             error: The exception, for listeners of the circuit.
             took: Seconds that the endpoint took, for the circuit's rule about slow calls.
         """
+        if self._lock.locked():
+            give_way(self._lock)
         with self._lock:
             self.in_flight -= 1
             if outcome is not Outcome.SUCCESS and outcome in FAILED:  # an enum is hashed in Python

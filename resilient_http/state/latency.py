@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 import threading
 
+from resilient_http.state.giving_way import give_way
+
 SHORTEST = 1e-4
 BUCKETS = 176  # 8 a doubling: 0.1 ms to 385 s
 REFRESH = 16
@@ -32,6 +34,8 @@ class Latency:
     def record(self, seconds: float) -> None:
         """Remember one duration."""
         index = 0 if seconds <= SHORTEST else min(BUCKETS - 1, int(8 * math.log2(seconds / SHORTEST)) + 1)
+        if self._lock.locked():
+            give_way(self._lock)
         with self._lock:
             self._counts[index] += 1
             self._total += 1

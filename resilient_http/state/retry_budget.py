@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import threading
 
+from resilient_http.state.giving_way import give_way
+
 LEAST = 3.0
 
 
@@ -37,6 +39,8 @@ class RetryBudget:
 
     def deposit(self, now: float) -> None:
         """A first attempt was sent."""
+        if self._lock.locked():
+            give_way(self._lock)
         with self._lock:
             if int(now) > self._second:
                 self._drip(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 
 import pytest
 from hypothesis import given
@@ -456,3 +457,27 @@ def test_the_defaults_are_those_of_the_settings():
     from resilient_http.settings.models import CircuitSettings
 
     assert circuit_rules(CircuitSettings()) == CircuitRules()
+
+
+def test_successes_that_come_while_another_thread_has_the_lock_count_when_it_is_free():
+    circuit = Circuit(rules=CircuitRules(min_calls=4, quiet_streak=None, streak=None))
+    held, free = threading.Event(), threading.Event()
+
+    def hold():
+        with circuit._lock:
+            held.set()
+            free.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    for second in range(3):
+        circuit.record(circuit.acquire(0.0), Outcome.SUCCESS, float(second))  # waits for nobody
+    free.set()
+    holder.join()
+    circuit.record(circuit.acquire(3.0), Outcome.FAILURE, 3.0)
+
+    assert circuit.closed  # one of four; alone it would be all of one
+    for second in (4.0, 5.0):
+        circuit.record(circuit.acquire(second), Outcome.FAILURE, second)
+    assert not circuit.closed  # three of six
