@@ -40,6 +40,8 @@ class _Lender:
 
     def give_back(self, connection: Any, *, cut: bool = False) -> None:
         """The request that had it has ended, or was cut."""
+        if has_left_over(connection):
+            self._close_each((connection,))
         self._close_each(self._connections.give_back(connection, time.monotonic(), cut=cut))
 
     def keep_nothing(self) -> None:
@@ -64,6 +66,15 @@ class _Lender:
     def _close_all(self) -> None:
         self.keep_nothing()  # whoever connects meanwhile keeps nothing either
         self._close_each(self._connections.take_all())
+
+
+def has_left_over(connection: Any) -> bool:
+    """Whether more has come than the answer: it would be taken for the next one's, which may be somebody else's.
+
+    The names are private, and the same in httpcore and httpcore2; a test tells if they go.
+    """
+    parser = getattr(getattr(connection, "_connection", None), "_h11_state", None)
+    return parser is not None and bool(parser.trailing_data[0])
 
 
 class SyncLender(_Lender):

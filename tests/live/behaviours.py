@@ -67,12 +67,13 @@ def tunnel() -> Behaviour:
     return Behaviour(act)
 
 
-def raw(data: bytes) -> Behaviour:
+def raw(data: bytes, *, closes: bool = True) -> Behaviour:
     """Any bytes, HTTP or not, after which the connection is closed."""
 
     def act(exchange: Exchange) -> None:
         exchange.send(data)
-        exchange.close()
+        if closes:
+            exchange.close()
 
     return Behaviour(act)
 

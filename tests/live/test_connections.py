@@ -12,7 +12,7 @@ import pytest
 
 from resilient_http import Resilience
 from tests.live.callers import Caller
-from tests.live.servers import answer, echo, hang
+from tests.live.servers import answer, echo, hang, raw
 
 
 def upstream(*endpoints, **settings):
@@ -263,3 +263,15 @@ def test_what_connects_while_all_is_closed_is_closed_too(backend, fault_server):
             await anyio.to_thread.run_sync(server.wait_for_open_connections, 0)
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("more", [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL", b"\r\n", b"more than it said"])
+@pytest.mark.parametrize("kind", ["sync", "asyncio", "trio"])
+def test_what_comes_behind_an_answer_is_not_taken_for_the_next(kind, backend, fault_server, more):
+    too_much = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nAA" + more, closes=False)
+    server, caller = fault_server([too_much, answer(200, "ok")]), Caller(kind, backend)
+
+    async def body(client):
+        return [(await client.get("http://payments/")).text for _ in range(3)]
+
+    assert caller.run(caller.resilience(upstream(server.url, retry=None)), body) == ["AA", "ok", "ok"]
