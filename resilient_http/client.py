@@ -78,7 +78,7 @@ class _Calls:
 
         @classmethod
         def like(cls, model: Any, host: Host, scope: Scope | None) -> Any:
-            """Another client with the options of `model`, at a third of what httpx's constructor costs.
+            """Another client with the options of `model`, at a fifth of what httpx's constructor costs.
 
             Args:
                 model: A client of this class, which is used for nothing else.
