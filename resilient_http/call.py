@@ -21,7 +21,7 @@ from resilient_http.state.outcome import Fault, Outcome
 if TYPE_CHECKING:
     from resilient_http.scope import Cancellation
     from resilient_http.state.circuit import Permit
-    from resilient_http.state.endpoints import Endpoint
+    from resilient_http.state.endpoint import Endpoint
 
 
 EARLY = 0.005  # a wait that the deadline clamped may end this much before it

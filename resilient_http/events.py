@@ -118,6 +118,30 @@ class EndpointPaused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PanicBegan(Event):
+    """So many (`wanted`) of the `total` endpoints are to be left alone as ill, slow or paused that all are used."""
+
+    wanted: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PanicEnded(Event):
+    """Fewer (`wanted`) of the `total` endpoints are to be left alone than that, so they are."""
+
+    wanted: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointsChanged(Event):
+    """The upstream has other endpoints than before: URLs of those `added` and of those `removed`."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RoutePaused(Event):
     """An upstream asked (429) to be left alone, and is on that route and with that credential, for `seconds`."""
 

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from resilient_http.errors import DeadlineExceeded
 from resilient_http.scope import Cancellation, Deadline, Scope
 from resilient_http.semantics import TRACE_HEADERS, read_count, read_timeout, request_start
-from resilient_http.settings.models import InboundSettings
+from resilient_http.settings.inbound import InboundSettings
 from resilient_http.state.concurrency import PRIORITIES
 
 RESERVED_SHARE = 0.2  # of the budget, at most: a short deadline is not eaten up by the reserve

@@ -27,10 +27,10 @@ again. A ring is composed once per upstream, and once more for each kind of over
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from resilient_http.call import Attempt
+from resilient_http.call import Attempt, Call
 from resilient_http.events import Hub
 from resilient_http.policies import AttemptPolicy, AttemptProceed, CallPolicy, CallProceed
 from resilient_http.policies.adaptive import AdaptivePolicy
@@ -48,6 +48,7 @@ from resilient_http.policies.stale_answer import StaleAnswer
 from resilient_http.policies.telemetry import AttemptTracer, TelemetryPolicy, Untraced
 from resilient_http.policies.timeout import TimeoutPolicy
 from resilient_http.semantics import IDEMPOTENT_METHODS
+from resilient_http.settings.endpoints import BalanceSettings
 from resilient_http.settings.fallback import FallbackSettings, StaleSettings
 from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.models import UpstreamSettings
@@ -180,7 +181,20 @@ def _balance(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> Balanc
         trusts_marker=settings.trust_dependency_marker,
         pause=None if pauses is None else pauses.endpoint,
         observe=pauses is not None and pauses.observe,
+        key=_key_of(settings.balance),
     )
+
+
+def _key_of(balance: BalanceSettings) -> Callable[[Call], str | None] | None:
+    """What calls have in common that go to one endpoint; None where nothing is asked for."""
+    name, function = balance.header, balance.key
+    if name is not None:
+        return lambda call: next((value for line, value in call.port.lines(call.request) if line == name), None)
+    return None if function is None else lambda call: _text(function(call.request))
+
+
+def _text(key: object) -> str | None:
+    return None if key is None else str(key)
 
 
 def _hedge(hedge: HedgeSettings, settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> HedgePolicy:

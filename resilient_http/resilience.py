@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -27,10 +26,11 @@ from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.settings.validation import NAME
 from resilient_http.state.circuit import Circuit
-from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.leased_bucket import LeasedBucket, LeaseRules
 from resilient_http.telemetry.tracing import AttemptTracing, load_provider
 from resilient_http.transport import AsyncResilientTransport, Dispatcher, ResilientTransport
+from resilient_http.upstreams.nodes import Nodes
 from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.shared_circuits import SharedCircuits
 from resilient_http.upstreams.shared_rates import SharedRates
@@ -236,18 +236,22 @@ class Resilience:
         return self._upstream(name, self.settings.defaults, origin=(scheme, host, port))
 
     def _upstream(self, name: str, settings: Any, origin: tuple[str, str, int] | None = None) -> Upstream:
-        upstream = Upstream(
+        nodes = self._nodes(name, settings, origin)
+        upstream = Upstream(name, settings, self._compose, nodes, enabled=self.enabled)
+        upstream.nodes.on_gone = self._retire
+        self._share(upstream)
+        return upstream
+
+    def _nodes(self, name: str, settings: UpstreamSettings, origin: tuple[str, str, int] | None) -> Nodes:
+        return Nodes(
             name,
             settings,
             self._hub,
-            self._compose,
             origin=origin,
-            enabled=self.enabled,
-            circuit_listeners=self._circuit_listeners,
-            rng=random.Random(),
+            zone=self.settings.zone,
+            circuits=self.enabled,
+            listeners=self._circuit_listeners,
         )
-        self._share(upstream)
-        return upstream
 
     def _guard(self, name: str) -> Upstream:
         if not NAME.fullmatch(name) or name in self.settings.upstreams:
@@ -260,16 +264,9 @@ class Resilience:
         def composed(upstream: Upstream, _: UpstreamSettings) -> Pipeline:
             return self._begins_sharing(compose_guard(upstream, settings, self._hub), upstream.settings)
 
-        guarded = Upstream(
-            name,
-            upstream_settings(settings),
-            self._hub,
-            composed,
-            origin=("guard", name, 0),
-            enabled=self.enabled,
-            circuit_listeners=self._circuit_listeners,
-            rng=random.Random(),
-        )
+        own = upstream_settings(settings)
+        nodes = self._nodes(name, own, ("guard", name, 0))
+        guarded = Upstream(name, own, composed, nodes, enabled=self.enabled)
         self._share(guarded)
         return guarded
 
@@ -280,7 +277,7 @@ class Resilience:
     def _share(self, upstream: Upstream) -> None:
         if self._sharing is None or not shares(upstream.settings):
             return
-        upstream.on_change = self._sharing.wake
+        upstream.nodes.on_change = self._sharing.wake
         if isinstance(upstream.bucket, LeasedBucket):
             root = self._sharing.settings
             upstream.bucket.rules = LeaseRules(root.interval, root.expires)

@@ -161,7 +161,7 @@ class Dispatcher:
             call.keys = (*call.keys, (method, request.stream, call.key))
         at_once = body_again and sendable_at_once(request.stream, self.backend.module)
         call.enter(upstream.name, request, method, repeatable=repeatable, replayable=body_again, at_once=at_once)
-        if upstream.named and request.url.scheme == "https" and upstream.scheme == "http":
+        if upstream.named and request.url.scheme == "https" and upstream.nodes.scheme == "http":
             message = (
                 f"https://{upstream.name} asks for TLS, but its endpoints are http; call http://{upstream.name}, "
                 f"or give upstreams.{upstream.name}.endpoints https URLs"
@@ -176,7 +176,7 @@ class Dispatcher:
             host = f"[{location.host}]" if ":" in location.host else location.host
         except (self.backend.module.InvalidURL, ValueError):
             return  # malformed, in its host's IDNA too: httpx will say so to the user
-        if f"{location.scheme}://{host}{port}" in upstream.origins:
+        if upstream.nodes.is_one(f"{location.scheme}://{host}{port}"):
             response.headers["location"] = str(location.copy_with(scheme=url.scheme, host=upstream.name, port=None))
 
 

@@ -9,7 +9,7 @@ import pytest
 from resilient_http.call import Attempt, Call
 from resilient_http.errors import Saturated
 from resilient_http.ports.simulated import SimulatedPort
-from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.outcome import Fault, Outcome
 
 

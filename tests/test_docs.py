@@ -14,10 +14,12 @@ import pytest
 
 from resilient_http.events import Event
 from resilient_http.settings.circuit import SharedCircuitSettings, SlowCallSettings
+from resilient_http.settings.endpoints import EndpointSettings
 from resilient_http.settings.fallback import FallbackSettings, FixedResponseSettings, StaleSettings
 from resilient_http.settings.guards import GuardRetrySettings, GuardTimeoutSettings
+from resilient_http.settings.inbound import InboundSettings
 from resilient_http.settings.limits import RateLimitSettings
-from resilient_http.settings.models import EndpointSettings, InboundSettings, Settings, UpstreamSettings
+from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.validation import Model
 
@@ -68,6 +70,7 @@ def test_the_settings_table_is_what_the_models_say():
         "enabled": _shown(Settings.model_fields["enabled"].default),
         "backend": _shown(Settings.model_fields["backend"].default),
         "engine": _shown(Settings.model_fields["engine"].default),
+        "zone": _shown(Settings.model_fields["zone"].default),
         "shared": _shown(Settings.model_fields["shared"].default),
         "defaults": "",
         "upstreams": "none",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from resilient_http import Cancellation, DeadlineExceeded
 from resilient_http.inbound import Inbound
-from resilient_http.settings.models import InboundSettings
+from resilient_http.settings.inbound import InboundSettings
 
 EXPECTED = "x-envoy-expected-rq-timeout-ms"
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

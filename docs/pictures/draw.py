@@ -30,6 +30,7 @@ from resilient_http.pipeline import compose_guard
 from resilient_http.ports.simulated import SimulatedPort, SimulatedReply
 from resilient_http.settings.guards import GuardSettings
 from resilient_http.state.outcome import Fault
+from resilient_http.upstreams.nodes import Nodes
 from resilient_http.upstreams.upstream import Upstream
 from tests.simulation.test_adaptive import Server
 from tests.simulation.world import Made, World
@@ -187,10 +188,9 @@ def of_a_function(settings: dict[str, Any] | None, picture: Picture, within: flo
 
     upstream = None
     if guard is not None:
-        upstream = Upstream(
-            "inventory-db", upstream_settings(guard), hub, lambda upstream, _: compose_guard(upstream, guard, hub),
-            origin=("guard", "inventory-db", 0), rng=random.Random(1),
-        )  # fmt: skip
+        own = upstream_settings(guard)
+        nodes = Nodes("inventory-db", own, hub, origin=("guard", "inventory-db", 0), rng=random.Random(1))
+        upstream = Upstream("inventory-db", own, lambda upstream, _: compose_guard(upstream, guard, hub), nodes)
     made = [Made(number / picture.rate) for number in range(CALLS)]
     for each in made:
         port.spawn(one(each, upstream), at=each.at)

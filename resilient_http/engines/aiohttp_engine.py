@@ -31,7 +31,7 @@ from resilient_http.engines.network import FRESH, Allowance
 from resilient_http.engines.wire import END, PIECE, Head, Unsendable, check_length, chunked, head_of, whole
 from resilient_http.semantics import keep_alive
 from resilient_http.state.connections import Connections
-from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.endpoint import Endpoint
 
 MARGIN = 0.5  # seconds before a server's own limit at which we stop using its idle connection
 PARSING: dict[str, Any] = {

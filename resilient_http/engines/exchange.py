@@ -9,7 +9,7 @@ from resilient_http.call import Attempt
 from resilient_http.engines.backend import Backend, never_sent
 from resilient_http.engines.network import Allowance
 from resilient_http.semantics import keep_alive
-from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.outcome import Fault
 
 MARGIN = 0.5  # seconds before a server's own limit at which we stop using its idle connection

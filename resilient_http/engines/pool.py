@@ -20,7 +20,7 @@ from resilient_http.engines.lender import AsyncLender, SyncLender
 from resilient_http.engines.sync_network import SyncNetwork
 from resilient_http.errors import SettingsError
 from resilient_http.state.connections import Connections
-from resilient_http.state.endpoints import Endpoint, Link
+from resilient_http.state.endpoint import Endpoint, Link
 
 
 class EnginePool:

@@ -6,14 +6,16 @@ circuit, its penalty and its latency.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from resilient_http.call import Attempt, Reply
+from resilient_http.call import Attempt, Call, Reply
 from resilient_http.errors import CircuitOpen, NoEndpoint
 from resilient_http.events import EndpointPaused, Hub, Observed, Stalled
 from resilient_http.policies import AttemptProceed
 from resilient_http.semantics import DEPENDENCY_DOWN, retry_after
-from resilient_http.state.endpoints import Endpoint, Endpoints
+from resilient_http.state.endpoint import Endpoint
+from resilient_http.state.endpoints import Endpoints
 from resilient_http.state.outcome import Fault, Outcome, judge_fault
 
 GATEWAY_TIMEOUT = 504
@@ -29,6 +31,7 @@ class BalancePolicy:
         trusts_marker: Whether an answer may say that it is a dependency that is down, and not the endpoint.
         pause: Most seconds that a 503 with Retry-After takes its endpoint out, or None for never.
         observe: Take none out, and tell which would have been.
+        key: What calls that belong together have in common, of a call; None where the balancer has no use for it.
     """
 
     def __init__(
@@ -39,19 +42,22 @@ class BalancePolicy:
         trusts_marker: bool = False,
         pause: float | None = None,
         observe: bool = False,
+        key: Callable[[Call], str | None] | None = None,
     ) -> None:
         self._endpoints = endpoints
         self._hub = hub
         self._trusts_marker = trusts_marker
         self._pause = pause
         self._observe = observe
+        self._key = key
 
     async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
         """Raise CircuitOpen when all circuits are open."""
         call = attempt.call
         port = call.port
         now = port.now()
-        chosen = self._endpoints.choose(now, port.rng, call.tried, probes=not attempt.hedge)
+        key = None if self._key is None else self._key(call)
+        chosen = self._endpoints.choose(now, port.rng, call.tried, probes=not attempt.hedge, key=key)
         if chosen is None:
             raise self._refusal(attempt, now)
         endpoint, attempt.permit = chosen
@@ -79,7 +85,7 @@ class BalancePolicy:
             return
         now, seconds = call.port.now(), min(asked, most)
         if self._observe:
-            if self._endpoints.may_pause(endpoint, now) and self._hub.listeners:
+            if self._endpoints.ejections.may_eject(endpoint, now) and self._hub.listeners:
                 self._hub.emit(Observed(call.upstream, "pauses", f"pause {endpoint.url} for {seconds:.3g} s"))
         elif self._endpoints.pause(endpoint, now, seconds):
             call.journal.note(f"pauses: {endpoint.url} is left alone for {seconds:.3g} s")
@@ -100,7 +106,9 @@ class BalancePolicy:
             endpoint.latency.record(took)  # at least so long
         if attempt.headers_took is not None:
             took = attempt.headers_took  # how long the body lasts is between it and who reads it
-        endpoint.settle(attempt.permit, outcome, now, answered=answered, heard=heard, error=attempt.error, took=took)
+        self._endpoints.settle(
+            endpoint, attempt.permit, outcome, now, answered=answered, heard=heard, error=attempt.error, took=took
+        )
 
     def _tell_observed(self, attempt: Attempt, endpoint: Endpoint, now: float) -> None:
         circuit = endpoint.circuit

@@ -37,7 +37,7 @@ from resilient_http.ports.loops import close_with_loop
 from resilient_http.ports.messages import Messages
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
-from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.endpoint import Endpoint
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from resilient_http.ports.messages import Messages
 from resilient_http.ports.sync_race import SyncRace
 from resilient_http.scope import Cancellation
 from resilient_http.state.concurrency import DEFAULT, ConcurrencyLimit
-from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.race import FIRST, HEDGE
 
 T = TypeVar("T")

@@ -1,71 +1,33 @@
 """The settings and their defaults. Durations are float seconds, ratios 0 to 1; `None` switches a policy off.
 
-Layers (defaults, then the upstream's own) are merged as raw mappings and validated once: a mapping is merged into the
-mapping below it, null switches a policy off, a mapping over a null switches it on again, anything else replaces. One
-exception: a fallback is of one kind, so a kind replaces the other ones below it, and a fixed `response` is one thing.
+Layers (defaults, then the upstream's own) are merged as raw mappings (merging.py) and validated once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from ipaddress import ip_network
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import SecretStr, ValidationError, field_validator, model_validator
 
 from resilient_http.errors import SettingsError
 from resilient_http.settings.circuit import CircuitSettings
-from resilient_http.settings.fallback import KINDS, FallbackSettings
+from resilient_http.settings.endpoints import BalanceSettings, EndpointSettings, Zone, one_upstreams
+from resilient_http.settings.fallback import FallbackSettings
 from resilient_http.settings.guards import GuardSettings
+from resilient_http.settings.inbound import InboundSettings
 from resilient_http.settings.limits import ConcurrencySettings, PauseSettings, Priority, RateLimitSettings
+from resilient_http.settings.merging import as_raw, over
 from resilient_http.settings.middleware import MiddlewareSettings
 from resilient_http.settings.network import DeadlineHeader, PoolSettings, TimeoutSettings, TlsSettings
 from resilient_http.settings.retry import HedgeSettings, RetrySettings
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.spelling import lower_keys, respell
-from resilient_http.settings.validation import Model, check_name, mistake_at, not_bool, settings_error, split_url
-from resilient_http.settings.values import HeaderName, OwnHeaderName, Seconds
+from resilient_http.settings.validation import Model, check_name, mistake_at, settings_error, split_url
+from resilient_http.settings.values import OwnHeaderName
 
 PROXIES = ("http", "https", "socks5", "socks5h")
-
-
-class EndpointSettings(Model):
-    """One node of an upstream.
-
-    Attributes:
-        url: Its origin: scheme, host and port, nothing more.
-        weight: Its share of the traffic relative to its siblings.
-        backup: Used only when no other endpoint is admitted, or the call has tried all others.
-    """
-
-    url: str
-    weight: Annotated[float, BeforeValidator(not_bool), Field(gt=0, allow_inf_nan=False)] = 1.0
-    backup: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_url(cls, value: Any) -> Any:
-        return {"url": value} if isinstance(value, str) else value
-
-    @field_validator("url")
-    @classmethod
-    def _is_origin(cls, url: str) -> str:
-        parts = split_url(url, ("http", "https"), like="http://10.0.0.1:8080")
-        if parts.username is not None or parts.password is not None:
-            message = "an endpoint carries no credentials; pass auth= to the client"
-            raise ValueError(message)
-        if parts.path.strip("/") or parts.query or parts.fragment:
-            message = "an endpoint is an origin, without path or query; put the path into the request's URL"
-            raise ValueError(message)
-        return url.rstrip("/")
-
-    @property
-    def origin(self) -> tuple[str, str, int]:
-        """Scheme, host without brackets, port."""
-        parts = urlsplit(self.url)
-        return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
 class UpstreamSettings(Model):
@@ -87,7 +49,7 @@ class UpstreamSettings(Model):
         priority_header: Header that tells it the priority of the call, None for none.
         fallback: See FallbackSettings; None for no fallback.
         middleware: See MiddlewareSettings.
-        balance: How an endpoint is chosen: "p2c".
+        balance: See BalanceSettings.
         propagate: Trace headers to send: "tracecontext", "none", or "all" (with baggage, for upstreams of one's own).
         deadline_header: Header that tells it how long we wait for this attempt, None for none.
         attempt_header: Header that tells it which attempt this is, from 1 on; None for none. Of a repeat of an inbound
@@ -116,7 +78,7 @@ class UpstreamSettings(Model):
     priority_header: OwnHeaderName | None = None
     fallback: FallbackSettings | None = None
     middleware: MiddlewareSettings = MiddlewareSettings()
-    balance: Literal["p2c"] = "p2c"
+    balance: BalanceSettings = BalanceSettings()
     propagate: Literal["none", "tracecontext", "all"] = "tracecontext"
     deadline_header: DeadlineHeader | None = None
     attempt_header: OwnHeaderName | None = None
@@ -177,63 +139,8 @@ class UpstreamSettings(Model):
 
     @field_validator("endpoints")
     @classmethod
-    def _one_scheme(cls, endpoints: tuple[EndpointSettings, ...]) -> tuple[EndpointSettings, ...]:
-        if len({endpoint.origin[0] for endpoint in endpoints}) > 1:
-            message = "the endpoints of one upstream are all http or all https"
-            raise ValueError(message)
-        if len({endpoint.origin for endpoint in endpoints}) < len(endpoints):
-            message = "an endpoint is listed twice; give it a weight instead"
-            raise ValueError(message)
-        if endpoints and all(endpoint.backup for endpoint in endpoints):
-            message = "every endpoint is a backup; at least one must not be"
-            raise ValueError(message)
-        return endpoints
-
-
-class InboundSettings(Model):
-    """What bounds the inbound requests of a web service, and so their outbound calls.
-
-    Attributes:
-        timeout: Seconds that an inbound request has, or None for no deadline of its own. A view or route may have its
-            own.
-        deadline_headers: Headers in which a caller says how long it will wait. They shorten the timeout.
-        max: Most seconds to which a deadline header of a trusted peer lengthens the timeout.
-        trusted_peers: IP addresses and networks (CIDR) whose deadline headers may lengthen and whose queue header is
-            believed; "unix" for connections over a Unix socket.
-        queue_header: Header in which a trusted peer says when the request reached it; None for none.
-        repeat_header: Header in which a trusted peer says which attempt the request is, from 1 on; the outbound calls
-            of a second one are not repeated, but for what was never sent. None for none.
-        priority_header: Header in which a trusted peer says "sheddable", "default" or "critical"; the outbound calls
-            are that, where their upstream has no `priority` of its own. None for none.
-        reserve: Seconds kept back for answering; at most a fifth of the budget is.
-        cancel_on_disconnect: Whether outbound calls end with Cancelled when their inbound caller goes away.
-        answers: Whether an uncaught DeadlineExceeded becomes 504, and an uncaught Refused 503. A request that arrives
-            with nothing left is answered 504 either way.
-    """
-
-    timeout: Seconds | None = 10.0
-    deadline_headers: tuple[DeadlineHeader, ...] = (DeadlineHeader(name="x-envoy-expected-rq-timeout-ms", unit="ms"),)
-    max: Seconds = 60.0
-    trusted_peers: tuple[str, ...] = ()
-    queue_header: HeaderName | None = "x-request-start"
-    repeat_header: HeaderName | None = "x-envoy-attempt-count"
-    priority_header: HeaderName | None = None
-    reserve: Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)] = 0.05
-    cancel_on_disconnect: bool = True
-    answers: bool = True
-
-    @field_validator("trusted_peers")
-    @classmethod
-    def _are_networks(cls, peers: tuple[str, ...]) -> tuple[str, ...]:
-        for peer in peers:
-            if peer == "unix":
-                continue
-            try:
-                ip_network(peer, strict=False)
-            except ValueError:
-                message = f'{peer!r} is neither an IP address, nor a network like 10.0.0.0/8, nor "unix"'
-                raise ValueError(message) from None
-        return peers
+    def _one_upstreams(cls, endpoints: tuple[EndpointSettings, ...]) -> tuple[EndpointSettings, ...]:
+        return one_upstreams(endpoints)
 
 
 class Settings(Model):
@@ -245,6 +152,7 @@ class Settings(Model):
         engine: What async clients connect with: "default", or "aiohttp" (needs the extra `aiohttp`), which is faster,
             for asyncio only, and neither speaks HTTP/2 nor goes through a proxy. Sync clients have the default one.
         inbound: See InboundSettings.
+        zone: Where this process stands; endpoints of that zone are preferred. None for no preference.
         shared: See SharedSettings; None for a process that shares nothing with others.
         defaults: What every upstream inherits, and all that an unnamed one has.
         upstreams: Name (a lower-case DNS label) to its settings.
@@ -258,6 +166,7 @@ class Settings(Model):
     backend: Literal["httpx", "httpx2"] = "httpx"
     engine: Literal["default", "aiohttp"] = "default"
     inbound: InboundSettings = InboundSettings()
+    zone: Zone | None = None
     shared: SharedSettings | None = None
     defaults: UpstreamSettings = UpstreamSettings()
     upstreams: Mapping[str, UpstreamSettings] = {}
@@ -300,7 +209,7 @@ class Settings(Model):
         defaults = raw.get("defaults", {})
         if not isinstance(defaults, Mapping):
             return raw
-        upstreams = {name: _over(defaults, own) for name, own in raw["upstreams"].items()}
+        upstreams = {name: over(defaults, own) for name, own in raw["upstreams"].items()}
         return {**raw, "upstreams": upstreams}
 
     @model_validator(mode="after")
@@ -375,35 +284,3 @@ def _leased_in_time(path: tuple[str, ...], own: RateLimitSettings, shared: Share
             "so the rate could not be reached; raise it, or lower shared.interval"
         )
         raise mistake_at(*path, "rate_limit", "burst", message=message)
-
-
-def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """One layer over another, as raw mappings; see the laws of this module."""
-    merged = dict(below)
-    for key, value in above.items():
-        lower = merged.get(key)
-        if not (isinstance(lower, Mapping) and isinstance(value, Mapping)):
-            merged[key] = value
-        elif key == "fallback":
-            merged[key] = merge(_under_kind(lower, value), value)
-        else:
-            merged[key] = merge(lower, value)
-    return merged
-
-
-def _under_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is left of a fallback under another one: without the other kinds, and without a fixed response."""
-    given = {kind for kind in KINDS if above.get(kind) is not None}
-    gone = set(KINDS) - (given - {"response"}) if given else set()
-    return {key: value for key, value in below.items() if key not in gone}
-
-
-def _over(defaults: Mapping[str, Any], own: Any) -> Any:
-    return merge(defaults, own) if isinstance(own, Mapping) else own
-
-
-def as_raw(value: Any) -> Any:
-    """Models, wherever they stand in it, as the mappings that they were made from."""
-    if isinstance(value, Model):
-        return value.model_dump(exclude_unset=True)
-    return {key: as_raw(below) for key, below in value.items()} if isinstance(value, Mapping) else value

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from resilient_http.errors import SettingsError, suggestion
-from resilient_http.settings.models import UpstreamSettings, as_raw, merge
+from resilient_http.settings.merging import as_raw, merge
+from resilient_http.settings.models import UpstreamSettings
 from resilient_http.settings.validation import nearest, settings_error
 
 EXTENSION = "resilient_http"

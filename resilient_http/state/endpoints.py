@@ -2,14 +2,16 @@
 
 Laws
     1. Choosing takes the endpoint's permit in the same step, so two callers never share one half-open probe.
-    2. Of two endpoints drawn at random, by weight, the less loaded is taken (p2c). Load is the requests in flight plus
-       a penalty per failure that fades with a half-life, over the weight: a node that fails fast attracts no traffic.
-    3. A backup is chosen when no other endpoint is admitted, or when this call has tried all others (as nginx's is). An
-       endpoint that this call has tried comes after those that it has not.
-    4. A circuit that is open is never chosen. When all are, the choice is refused.
-    5. A paused endpoint comes after all others. At most half of them are paused at once, so never the only one.
-
-Source: M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing (2001).
+    2. Preferred are, in this order: those of the own zone, those of other zones, backups. In each of these groups a
+       balancer picks (state/balancers). The own zone spills over by the share of it that is not healthy.
+    3. An endpoint that this call has tried comes after all that it has not (backups too, as nginx's do); one that is
+       ejected (state/ejections.py) comes after all others.
+    4. A circuit that is open is never chosen, but for one that opened on slow answers alone and is not ejected: that is
+       a guess, and there is a limit to those. When all are open, the choice is refused.
+    5. An endpoint that is new, or back, takes its share by and by, over `slow_start` seconds.
+    6. An answer that took far longer than the siblings' usually do, from an endpoint that is usually so slow, weighs on
+       it like a failure.
+    7. Endpoints may be replaced at any time. Attempts under way end where they are, and what stays keeps its state.
 """
 
 from __future__ import annotations
@@ -18,129 +20,134 @@ import math
 import random
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from resilient_http.state.circuit import Circuit, Permit
-from resilient_http.state.giving_way import give_way
-from resilient_http.state.latency import Latency
-from resilient_http.state.outcome import FAILED, Outcome, OutcomeRules
+from resilient_http.state.balancers import Balancer, MakeBalancer
+from resilient_http.state.balancers.p2c import P2C
+from resilient_http.state.circuit import Permit
+from resilient_http.state.diagnosis import Cause
+from resilient_http.state.ejections import PANIC, Ejections
+from resilient_http.state.endpoint import Endpoint
+from resilient_http.state.outcome import Outcome
 
-PENALTY = 4.0
-HALF_LIFE = 5.0
+FAR = 3.0  # times the usual latency of the quickest sibling: slow
+RECKONED_EVERY = 0.1  # seconds: what is usual, and how much of the zone is healthy
+FIRST_SHARE = 0.1  # of the traffic that an endpoint takes that has just come
+SPARE = 1.4  # times the share of a zone that is healthy: so much of its traffic it can bear, as Envoy has it
+ASKED = 8  # circuits of a group that may refuse before those that would are listed
+TOLERATED = Permit(-1)  # of no generation: what is used in spite of its circuit does not count for it
 
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """How an endpoint is reached; opaque here, read by the engines.
-
-    Attributes:
-        host: `Host` header in place of the upstream's name, or None to keep the request's own.
-        server_name: Name to ask for, and to verify, in TLS; None for the URL's.
-        verify: True, False, or the path of a CA bundle.
-        cert: Client certificate: path of a PEM file, or (certificate, key).
-        http2: Whether HTTP/2 is offered.
-        proxy: URL of a proxy, or None.
-        max_keepalive: Most connections that are kept idle.
-        keepalive_expiry: Seconds that an idle connection is kept.
-        max_age: Seconds after which a connection takes no further request; inf for no limit.
-    """
-
-    host: str | None = None
-    server_name: str | None = None
-    verify: bool | str = True
-    cert: str | tuple[str, str] | None = None
-    http2: bool = False
-    proxy: str | None = field(default=None, repr=False)
-    max_keepalive: int = 100
-    keepalive_expiry: float | None = 4.0
-    max_age: float = 300.0
+Choice = tuple[Endpoint, Permit | None]
 
 
-class Endpoint:
-    """One node (origin) of an upstream, and what is known about it.
+class Endpoints:
+    """The endpoints of one upstream. Thread-safe.
 
     Args:
-        scheme: "http" or "https".
-        host: Name or address, without brackets.
-        port: 1 to 65535.
-        weight: Share of the traffic relative to its siblings. Positive.
-        backup: Used only when no other endpoint is admitted.
-        circuit: Its circuit, or None when the upstream has none.
-        link: How it is reached.
+        members: The endpoints; none when they are still to be found out.
+        balancer: Makes what picks in a group of them.
+        zone: Where this process stands; endpoints of that zone are preferred. None for no preference.
+        slow_start: Seconds over which one that is new or back takes its share; 0.0 for at once.
+        panic: See Ejections.
 
     Attributes:
-        outcomes: What an attempt counts as, where a user has changed that.
+        known: Whether it is known which they are; until then there are none.
+        ejections: Which of them are left alone for reasons that are guesses.
     """
-
-    __slots__ = (
-        "_cut_in_a_row", "_lock", "_penalised", "_penalty", "_uncounted", "backup", "circuit", "host",
-        "in_flight", "latency", "link", "netloc", "outcomes", "paused_until", "port", "scheme", "url", "weight",
-    )  # fmt: skip
 
     def __init__(
         self,
-        scheme: str,
-        host: str,
-        port: int,
+        members: Sequence[Endpoint],
+        balancer: MakeBalancer = P2C,
         *,
-        weight: float = 1.0,
-        backup: bool = False,
-        circuit: Circuit | None = None,
-        link: Link | None = None,
+        zone: str | None = None,
+        slow_start: float = 0.0,
+        panic: float = PANIC,
     ) -> None:
-        self.scheme = scheme
-        self.host = host
-        self.port = port
-        bracketed = f"[{host}]" if ":" in host else host
-        self.netloc = bracketed if port == {"http": 80, "https": 443}.get(scheme, 0) else f"{bracketed}:{port}"
-        self.url = f"{scheme}://{self.netloc}"
-        self.weight = weight
-        self.backup = backup
-        self.circuit = circuit
-        self.link = link or Link()
-        self.outcomes = OutcomeRules()
-        self.in_flight = 0
-        self.paused_until = -math.inf
-        self.latency = Latency()
-        self._penalty = 0.0
-        self._penalised = 0.0
-        self._cut_in_a_row = 0  # since the last answer; of them
-        self._uncounted = 0  # so many have been neutral
+        self._make = balancer
+        self._zone = zone
+        self._slow_start = slow_start
         self._lock = threading.Lock()
+        self.known = bool(members)
+        self.ejections: Ejections[Endpoint] = Ejections(panic=panic)
+        self._slow: set[Endpoint] = set()
+        self._usual = 0.0
+        self._spilled = 0.0
+        self._arrange(members)
 
-    def load(self, now: float) -> float:
-        """Requests in flight and the fading penalty for failures, over the weight."""
-        if not self._penalty:
-            return self.in_flight / self.weight
-        return (self.in_flight + self._faded(now)) / self.weight
+    def replace(self, members: Sequence[Endpoint], now: float) -> list[Endpoint]:
+        """These are the endpoints from now on; those that stay are the same objects. Those that are gone.
 
-    def begin(self) -> None:
-        """An attempt goes to this endpoint; settle() ends it."""
-        if self._lock.locked():
-            give_way(self._lock)
-        with self._lock:
-            self.in_flight += 1
-
-    def judge_cut(self, waited: float, patience: float) -> Outcome:
-        """What an attempt counts as that was cut short after `waited` seconds without an answer.
-
-        Silent, so a failure, when it was patient enough: min(`patience`, 4 times the usual p95 but at least 0.25 s), or
-        1 s while the p95 is unknown; or when it is the tenth in a row that waited 0.25 s with no answer between them.
-        The numbers are those of OutcomeRules.
+        Args:
+            members: The endpoints.
+            now: Monotonic seconds.
         """
-        rules = self.outcomes
-        usual = self.latency.quantile(0.95)
-        needed = rules.silent_after if usual is None else max(rules.silent_least, rules.silent_factor * usual)
-        silent = waited >= min(patience, needed)
-        if waited >= rules.silent_least:
-            with self._lock:
-                self._cut_in_a_row += 1
-                silent = silent or self._cut_in_a_row >= rules.silent_in_a_row
-                self._uncounted += not silent
-        return Outcome.UNANSWERED if silent else Outcome.NEUTRAL
+        with self._lock:
+            gone = [member for member in self.members if member not in members]
+            if self.known:  # the first ones are not new: all of them are
+                for member in set(members) - set(self.members):
+                    member.since = now
+            self._arrange(members)
+            self.known = True
+            return gone
+
+    def _arrange(self, members: Sequence[Endpoint]) -> None:
+        primaries = [member for member in members if not member.backup]
+        near = [member for member in primaries if self._zone is not None and member.zone == self._zone]
+        far = [member for member in primaries if member not in near]
+        backups = [member for member in members if member.backup]
+        self._fleet = _Fleet(
+            members[0] if len(members) == 1 else None,
+            tuple(self._make(group) for group in (near, far, backups) if group),
+            tuple(near) if far else (),
+            tuple(primaries),
+        )
+        self.members = tuple(members)
+        self._reckon_at = -math.inf
+        self._slow.intersection_update(members)
+        self.ejections.keep(members)
+
+    def choose(
+        self,
+        now: float,
+        rng: random.Random,
+        tried: Collection[Endpoint] = (),
+        *,
+        probes: bool = True,
+        key: str | None = None,
+    ) -> Choice | None:
+        """Take an endpoint and its permit, or None when all are refused. Give it back with settle().
+
+        Args:
+            now: Monotonic seconds.
+            rng: Draws.
+            tried: Those that this call has been sent to.
+            probes: Whether the attempt may be the probe of a circuit.
+            key: What calls that belong together have in common.
+        """
+        fleet = self._fleet
+        if fleet.only is not None:
+            return self._take(fleet.only, now, probes=probes)
+        groups = self._by_spill(fleet, now, rng) if fleet.near else fleet.groups
+        out = self.ejections.out(now)
+        if not out and not tried:
+            orders: tuple[Collection[Endpoint], ...] = ((),)
+        else:
+            out = frozenset(member for member in out if not _is_slow(member))  # those have probes to be sent
+            orders = ({*out, *tried}, out, ()) if out and tried else ((*out, *tried), ())
+        refused: set[Endpoint] = set()
+        for passed in orders:
+            for group in groups:
+                chosen = self._choose_in(group, passed, refused, now, rng, probes=probes, key=key)
+                if chosen is not None:
+                    return chosen
+        if self._slow:  # refused for a guess, and they are the last ones left
+            return next((_tolerated(member) for member in self.members if member in self._slow), None)
+        return None
 
     def settle(
         self,
+        member: Endpoint,
         permit: Permit | None,
         outcome: Outcome,
         now: float,
@@ -150,119 +157,31 @@ class Endpoint:
         error: BaseException | None = None,
         took: float = 0.0,
     ) -> None:
-        """An attempt at this endpoint ended.
-
-        Args:
-            permit: What choose() gave.
-            outcome: What it counts as.
-            now: Monotonic seconds.
-            answered: Seconds to the whole answer, or None when there was none.
-            heard: Whether there was one whose body nobody read to its end.
-            error: The exception, for listeners of the circuit.
-            took: Seconds that the endpoint took, for the circuit's rule about slow calls.
-        """
-        if self._lock.locked():
-            give_way(self._lock)
-        with self._lock:
-            self.in_flight -= 1
-            if outcome is not Outcome.SUCCESS and outcome in FAILED:  # an enum is hashed in Python
-                self._penalty = self._faded(now) + PENALTY
-                self._penalised = now
-            silent_too = 0
-            if answered is not None or heard:
-                self._cut_in_a_row = self._uncounted = 0
-            elif outcome is Outcome.UNANSWERED and self._cut_in_a_row >= self.outcomes.silent_in_a_row:
-                # Those before this one turn out to have been silent too.
-                silent_too, self._cut_in_a_row, self._uncounted = self._uncounted, 0, 0
-        if answered is not None and outcome is Outcome.SUCCESS:
-            # What fails fast, or throttles, does not tell how long an answer takes.
-            self.latency.record(answered)
-        if self.circuit is None or permit is None:
+        """An attempt at one of them ended; see Endpoint.settle()."""
+        member.settle(permit, outcome, now, answered=answered, heard=heard, error=error, took=took)
+        if self._fleet.only is not None:
             return
-        self.circuit.record(permit, outcome, now, error, took)
-        for _ in range(silent_too):
-            self.circuit.record(permit, outcome, now, error, took)
-
-    def _faded(self, now: float) -> float:
-        passed = now - self._penalised
-        return self._penalty * 2.0 ** (-passed / HALF_LIFE) if passed < 20 * HALF_LIFE else 0.0
-
-    def __repr__(self) -> str:
-        return f"<Endpoint {self.url}>"
-
-
-class Endpoints:
-    """The endpoints of one upstream. Thread-safe.
-
-    Args:
-        members: At least one endpoint.
-    """
-
-    __slots__ = ("_backups", "_even", "_lock", "_only", "_pauses_end", "_primaries", "members")
-
-    def __init__(self, members: Sequence[Endpoint]) -> None:
-        self.members = tuple(members)
-        self._primaries = tuple(member for member in members if not member.backup)
-        self._backups = tuple(member for member in members if member.backup)
-        self._only = members[0] if len(members) == 1 else None
-        self._even = len({member.weight for member in members}) == 1
-        self._pauses_end = -math.inf
-        self._lock = threading.Lock()
-
-    def choose(
-        self, now: float, rng: random.Random, tried: Collection[Endpoint] = (), *, probes: bool = True
-    ) -> tuple[Endpoint, Permit | None] | None:
-        """Take an endpoint and its permit, or None when all are refused. Give it back with Endpoint.settle().
-
-        Args:
-            now: Monotonic seconds.
-            rng: Draws.
-            tried: Those that this call has been sent to.
-            probes: Whether the attempt may be the probe of a circuit.
-        """
-        if self._only is not None:
-            return _take(self._only, now, probes=probes)
-        paused = [] if now >= self._pauses_end else [member for member in self.members if now < member.paused_until]
-        primaries: Sequence[Endpoint] = self._primaries
-        if not tried and not paused and primaries:
-            best = _less_loaded(primaries, now, rng, even=self._even)
-            taken = _take(best, now, probes=probes)
-            if taken is not None:
-                return taken
-            primaries = [member for member in primaries if member is not best]
-        groups: tuple[Sequence[Endpoint], ...] = (primaries, self._backups)
-        if tried:
-            fresh = [[member for member in group if member not in tried] for group in groups]
-            groups = (*fresh, *([member for member in group if member in tried] for group in groups))
-        if paused:
-            groups = (*([member for member in group if member not in paused] for group in groups), paused)
-        for group in groups:
-            chosen = self._choose_among(group, now, rng, probes=probes)
-            if chosen is not None:
-                return chosen
-        return None
+        if answered is not None and outcome is Outcome.SUCCESS:
+            if now >= self._reckon_at:
+                self._reckon(now)
+            far = FAR * self._usual
+            if answered > far > 0.0 and (member.latency.quantile(0.5) or 0.0) > far:
+                member.penalise(now)
+        if _is_slow(member) is not (member in self._slow):
+            self._note_slow(member, now)
 
     def pause(self, member: Endpoint, now: float, seconds: float) -> bool:
         """Leave an endpoint alone for so long. False when too many are already."""
-        with self._lock:
-            if not self.may_pause(member, now):
-                return False
-            member.paused_until = max(member.paused_until, now + seconds)
-            self._pauses_end = max(self._pauses_end, member.paused_until)
-            return True
-
-    def may_pause(self, member: Endpoint, now: float) -> bool:
-        """Whether pause() would leave it alone."""
-        others = sum(other is not member and now < other.paused_until for other in self.members)
-        return others < len(self.members) // 2
+        return self.ejections.eject(member, "paused", now, now + seconds)
 
     def has_untried(self, tried: Collection[Endpoint], now: float) -> bool:
         """Whether an endpoint that is no backup is left that is not among those tried, and would be admitted."""
-        return self._only is None and any(
-            member not in tried
-            and now >= member.paused_until
-            and (member.circuit is None or member.circuit.admits(now))
-            for member in self._primaries
+        fleet = self._fleet
+        if fleet.only is not None:
+            return False
+        out = self.ejections.out(now)
+        return any(
+            member not in tried and member not in out and self._would_take(member, now) for member in fleet.primaries
         )
 
     def retry_in(self, now: float) -> float | None:
@@ -275,44 +194,111 @@ class Endpoints:
         known = [seconds for member in self.members if (seconds := member.latency.quantile(0.5)) is not None]
         return min(known, default=0.0)
 
-    def _choose_among(
-        self, candidates: Sequence[Endpoint], now: float, rng: random.Random, *, probes: bool
-    ) -> tuple[Endpoint, Permit | None] | None:
-        while candidates:
-            best = _less_loaded(candidates, now, rng, even=self._even)
-            taken = _take(best, now, probes=probes)
+    def _choose_in(
+        self,
+        group: Balancer,
+        passed: Collection[Endpoint],
+        refused: set[Endpoint],
+        now: float,
+        rng: random.Random,
+        *,
+        probes: bool,
+        key: str | None,
+    ) -> Choice | None:
+        held_back: list[Endpoint] = []
+        if refused:
+            passed = {*passed, *refused}
+        while (member := group.pick(passed, now, rng, key)) is not None:
+            if self._slow_start and self._holds_back(member, now, rng):
+                held_back.append(member)
+                passed = {*passed, member}
+                continue
+            taken = self._take(member, now, probes=probes)
             if taken is not None:
                 return taken
-            candidates = [member for member in candidates if member is not best]
+            refused.add(member)
+            if len(refused) == ASKED:
+                refused.update(each for each in self.members if not self._would_take(each, now))
+            passed = {*passed, *refused}
+        for member in held_back:  # there is nothing else
+            taken = self._take(member, now, probes=probes)
+            if taken is not None:
+                return taken
+            refused.add(member)
         return None
 
+    def _take(self, member: Endpoint, now: float, *, probes: bool) -> Choice | None:
+        permit = None
+        circuit = member.circuit
+        if circuit is not None:
+            permit = circuit.acquire(now) if probes or circuit.closed else None
+            if permit is None:
+                return _tolerated(member) if self._bears(member, now) else None
+        member.begin()
+        return member, permit
 
-def _take(member: Endpoint, now: float, *, probes: bool) -> tuple[Endpoint, Permit | None] | None:
-    permit = None
-    if member.circuit is not None:
-        if not probes and not member.circuit.closed:
-            return None
-        permit = member.circuit.acquire(now)
-        if permit is None:
-            return None
+    def _would_take(self, member: Endpoint, now: float) -> bool:
+        return member.circuit is None or member.circuit.admits(now) or self._bears(member, now)
+
+    def _bears(self, member: Endpoint, now: float) -> bool:
+        """Whether it is used although its circuit opened: on slow answers, and too many are left alone already."""
+        return member in self._slow and _is_slow(member) and member not in self.ejections.out(now)
+
+    def _note_slow(self, member: Endpoint, now: float) -> None:
+        if _is_slow(member):
+            self._slow.add(member)
+            self.ejections.eject(member, "slow", now)
+        else:
+            self._slow.discard(member)
+            self.ejections.readmit(member, "slow", now)
+
+    def _holds_back(self, member: Endpoint, now: float, rng: random.Random) -> bool:
+        """Whether one that is new, or back, leaves this attempt to another."""
+        age = now - member.since
+        return age < self._slow_start and rng.random() >= max(FIRST_SHARE, age / self._slow_start)
+
+    def _by_spill(self, fleet: _Fleet, now: float, rng: random.Random) -> tuple[Balancer, ...]:
+        """The groups, the own zone first but for the share of the attempts that it spills over."""
+        if now >= self._reckon_at:
+            self._reckon(now)
+        near, far, *backups = fleet.groups
+        return (far, near, *backups) if rng.random() < self._spilled else fleet.groups
+
+    def _reckon(self, now: float) -> None:
+        self._reckon_at = now + RECKONED_EVERY
+        self._usual = self.usual()
+        near, out = self._fleet.near, self.ejections.out(now)
+        if near:
+            healthy = [
+                member for member in near if member not in out and (member.circuit is None or member.circuit.closed)
+            ]
+            share = sum(member.weight for member in healthy) / sum(member.weight for member in near)
+            self._spilled = max(0.0, 1.0 - SPARE * share)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fleet:
+    """The endpoints as arranged for choosing: replaced as one.
+
+    Attributes:
+        only: The one, where there is one.
+        groups: What picks in each group, the preferred first.
+        near: Those of the own zone, where there are others.
+        primaries: Those that are no backups.
+    """
+
+    only: Endpoint | None
+    groups: tuple[Balancer, ...]
+    near: tuple[Endpoint, ...]
+    primaries: tuple[Endpoint, ...]
+
+
+def _is_slow(member: Endpoint) -> bool:
+    """Whether its circuit opened on slow answers alone."""
+    circuit = member.circuit
+    return circuit is not None and not circuit.closed and circuit.cause is Cause.SLOW and not circuit.by_hand
+
+
+def _tolerated(member: Endpoint) -> Choice:
     member.begin()
-    return member, permit
-
-
-def _less_loaded(members: Sequence[Endpoint], now: float, rng: random.Random, *, even: bool) -> Endpoint:
-    count = len(members)
-    if count == 1:
-        return members[0]
-    if even:
-        first, second = int(rng.random() * count), int(rng.random() * (count - 1))
-        one, other = members[first], members[second + (second >= first)]
-    else:
-        one = _draw(members, rng)
-        other = _draw([member for member in members if member is not one], rng)
-    # Equally loaded, as all are while they are idle, the first drawn is taken: so the weights rule then too.
-    return other if other.load(now) < one.load(now) else one
-
-
-def _draw(members: Sequence[Endpoint], rng: random.Random) -> Endpoint:
-    """One of them, drawn by weight."""
-    return rng.choices(members, [member.weight for member in members])[0]
+    return member, TOLERATED

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.endpoint import Endpoint
 from resilient_http.upstreams.upstream import Upstream
 
 UNNAMED = 1000

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import random
 import secrets
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
-
-import pybreaker
 
 from resilient_http.call import Call
-from resilient_http.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Hub
-from resilient_http.settings.circuit import CircuitSettings
 from resilient_http.settings.limits import ConcurrencySettings
-from resilient_http.settings.models import EndpointSettings, UpstreamSettings
+from resilient_http.settings.models import UpstreamSettings
 from resilient_http.settings.overrides import frozen, overridden
 from resilient_http.state.adaptive_limit import AdaptiveLimit
-from resilient_http.state.circuit import Circuit
 from resilient_http.state.concurrency import ConcurrencyLimit
-from resilient_http.state.diagnosis import CircuitRules
-from resilient_http.state.endpoints import Endpoint, Endpoints, Link
 from resilient_http.state.latency import Latency
 from resilient_http.state.leased_bucket import LeasedBucket
-from resilient_http.state.outcome import Outcome, OutcomeRules
 from resilient_http.state.pauses import Pauses
 from resilient_http.state.response_memory import ResponseMemory
 from resilient_http.state.retry_budget import RetryBudget
 from resilient_http.state.tally import Tally
 from resilient_http.state.token_bucket import TokenBucket
+from resilient_http.upstreams.nodes import Nodes
 
 UNLIMITED_QUEUE = 1_000_000
 VARIANTS = 100  # different overrides of calls that are kept composed
@@ -63,42 +53,24 @@ class Upstream:
     Args:
         name: Its name in the settings, or the origin of an unnamed one.
         settings: Its settings.
-        hub: Where changes of its circuits are told.
-        origin: Scheme, host and port of an unnamed upstream. A named one has the endpoints of its settings, and its
-            name is a logical host, so that `Host` comes from the endpoint.
-        enabled: False leaves nothing but the choice of an endpoint.
         compose: Makes its pipeline.
-        circuit_listeners: pybreaker listeners for each of its circuits.
-        rng: Source of jitter.
+        nodes: Its nodes.
+        enabled: False leaves nothing but the choice of an endpoint.
 
     Attributes:
-        on_change: Called after each change of one of its circuits, or None.
+        named: Whether its name is a logical host.
+        endpoints: What attempts choose from: `nodes.endpoints`.
     """
 
-    on_change: Callable[[], object] | None = None
-
     def __init__(
-        self,
-        name: str,
-        settings: UpstreamSettings,
-        hub: Hub,
-        compose: Compose,
-        *,
-        origin: tuple[str, str, int] | None = None,
-        enabled: bool = True,
-        circuit_listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
-        rng: random.Random | None = None,
+        self, name: str, settings: UpstreamSettings, compose: Compose, nodes: Nodes, *, enabled: bool = True
     ) -> None:
         self.name = name
         self.settings = settings
-        self.named = origin is None
+        self.nodes = nodes
+        self.named = nodes.named
         self.enabled = enabled
-        self._rng = rng or random.Random()
-        self._hub = hub
-        self._listeners = circuit_listeners
-        members = [self._endpoint(*member.origin, member) for member in settings.endpoints]
-        self.endpoints = Endpoints([self._endpoint(*origin, None)] if origin else members)
-        self.scheme = self.endpoints.members[0].scheme
+        self.endpoints = nodes.endpoints
         self.budget: RetryBudget | None = None
         if settings.retry is not None and settings.retry.budget is not None:
             self.budget = RetryBudget(settings.retry.budget.ratio, settings.retry.budget.floor)
@@ -115,11 +87,6 @@ class Upstream:
         self.adaptive = self._adaptive()
         self.bucket = self._bucket()
         self.pauses = Pauses(secrets.token_bytes(16))
-        # A Location that names one of these is the upstream itself.
-        self.origins = frozenset(member.url for member in self.endpoints.members) | (
-            {f"{self.scheme}://{settings.host}"} if settings.host else frozenset()
-        )
-
         self._compose = compose
         self._variants: dict[Any, Pipeline] = {}
         self._variants_lock = threading.Lock()
@@ -153,7 +120,7 @@ class Upstream:
     def status(self, now: float) -> dict[str, Any]:
         """JSON-able: what its calls go by at the moment."""
         return {
-            "endpoints": [_endpoint_status(member, now) for member in self.endpoints.members],
+            "endpoints": self.nodes.status(now),
             "concurrency": self._concurrency_status(),
             "rate_limit": None if self.bucket is None else self._rate_status(self.bucket, now),
             "pauses": {"routes": self.pauses.paused(now), "decisions": self.pause_decisions.as_dict()},
@@ -178,45 +145,6 @@ class Upstream:
 
     def _rate_status(self, bucket: TokenBucket | LeasedBucket, now: float) -> dict[str, Any]:
         return {"tokens": round(bucket.tokens(now), 3), "decisions": self.rate_decisions.as_dict()}
-
-    def _endpoint(self, scheme: str, host: str, port: int, settings: EndpointSettings | None) -> Endpoint:
-        own = self.settings
-        endpoint = Endpoint(scheme, host, port)
-        if settings is not None:
-            endpoint.weight, endpoint.backup = settings.weight, settings.backup
-        if own.circuit is not None and self.enabled:
-            endpoint.circuit = Circuit(
-                f"{self.name} at {endpoint.url}",
-                circuit_rules(own.circuit),
-                rng=self._rng,
-                listeners=self._listeners,
-                on_change=lambda circuit, state: self._announce(endpoint, circuit, state),
-            )
-            endpoint.outcomes = outcome_rules(own.circuit)
-        endpoint.link = Link(
-            host=(own.host or endpoint.netloc) if self.named else None,
-            server_name=(urlsplit(f"//{own.host}").hostname if own.host else host) if self.named else None,
-            verify=own.tls.verify,
-            cert=own.tls.cert,
-            http2=own.http2,
-            proxy=own.proxy.get_secret_value() if own.proxy else None,
-            max_keepalive=own.pool.max_keepalive,
-            keepalive_expiry=own.pool.keepalive_expiry,
-            max_age=math.inf if own.pool.max_age is None else own.pool.max_age,
-        )
-        return endpoint
-
-    def _announce(self, endpoint: Endpoint, circuit: Circuit, state: str) -> None:
-        if self.on_change is not None:
-            self.on_change()
-        if not self._hub.listeners:
-            return
-        if state == pybreaker.STATE_OPEN:
-            self._hub.emit(CircuitOpened(self.name, endpoint.url, circuit.rest, circuit.cause.value))
-        elif state == pybreaker.STATE_HALF_OPEN:
-            self._hub.emit(CircuitHalfOpened(self.name, endpoint.url))
-        else:
-            self._hub.emit(CircuitClosed(self.name, endpoint.url, circuit.cause.value))
 
     def _limit(self) -> ConcurrencyLimit:
         # Never more permits than connections: nothing else limits those, and nothing waits for one.
@@ -250,40 +178,3 @@ class Upstream:
 
 def _limit_of(own: ConcurrencySettings, most: int) -> ConcurrencyLimit:
     return ConcurrencyLimit(min(own.limit, most), own.queue, shed_at=own.shed_at, reserve=own.reserve)
-
-
-def circuit_rules(settings: CircuitSettings) -> CircuitRules:
-    """The numbers that a circuit goes by."""
-    own = settings.model_dump(exclude={"slow_call", "outcomes", "silent", "shared"})
-    if settings.slow_call is not None:
-        own |= {"slow_after": settings.slow_call.duration, "slow_rate": settings.slow_call.rate}
-    return CircuitRules(**own)
-
-
-def outcome_rules(settings: CircuitSettings) -> OutcomeRules:
-    """What attempts count as."""
-    statuses = {status: Outcome(outcome) for status, outcome in settings.outcomes.items()}
-    silent = {f"silent_{name}": value for name, value in settings.silent.model_dump().items()}
-    return OutcomeRules(statuses, **silent)
-
-
-def _endpoint_status(member: Endpoint, now: float) -> dict[str, Any]:
-    circuit = member.circuit
-    status: dict[str, Any] = {
-        "url": member.url,
-        "weight": member.weight,
-        "backup": member.backup,
-        "in_flight": member.in_flight,
-        "load": round(member.load(now), 3),
-        "latency": {"p50": member.latency.quantile(0.5), "p95": member.latency.quantile(0.95)},
-        "paused": max(0.0, member.paused_until - now),
-        "circuit": None,
-    }
-    if circuit is not None:
-        status["circuit"] = {
-            "state": circuit.mode,
-            "cause": circuit.cause.value,
-            "retry_in": circuit.retry_in(now),
-            "observed": circuit.observed if circuit.rules.observe else None,
-        }
-    return status

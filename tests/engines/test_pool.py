@@ -8,7 +8,7 @@ from resilient_http.engines.async_network import AsyncNetwork
 from resilient_http.engines.backend import load_backend
 from resilient_http.engines.pool import lender_of, make_engine
 from resilient_http.engines.sync_network import SyncNetwork
-from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.endpoint import Endpoint
 
 
 @pytest.mark.parametrize(("is_async", "network"), [(False, SyncNetwork), (True, AsyncNetwork)])

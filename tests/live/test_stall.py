@@ -29,7 +29,9 @@ def test_a_timeout_that_a_blocked_event_loop_fires_late_is_neutral_and_told(way,
     async def body(client):
         async def block():
             await anyio.to_thread.run_sync(server.wait_for_requests, 1)
-            await anyio.sleep(0.2)  # the client waits for the answer by now; the block begins and ends around its timeout
+            await anyio.sleep(
+                0.2
+            )  # the client waits for the answer by now; the block begins and ends around its timeout
             time.sleep(1.5)
 
         async with anyio.create_task_group() as tasks:

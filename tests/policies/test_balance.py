@@ -12,7 +12,8 @@ from resilient_http.events import Hub, Stalled
 from resilient_http.policies.balance import BalancePolicy, judge
 from resilient_http.ports.simulated import SimulatedFailure, SimulatedPort, SimulatedReply
 from resilient_http.state.circuit import Circuit
-from resilient_http.state.endpoints import Endpoint, Endpoints
+from resilient_http.state.endpoint import Endpoint
+from resilient_http.state.endpoints import Endpoints
 from resilient_http.state.outcome import Fault, Outcome
 from tests.simulation.world import cancel, ended
 from tests.state.circuits import circuit_of, feed

@@ -12,7 +12,7 @@ from resilient_http.events import Observed
 from resilient_http.policies.concurrency import ConcurrencyPolicy
 from resilient_http.ports.simulated import SimulatedFailure, SimulatedPort, SimulatedReply
 from resilient_http.state.concurrency import ConcurrencyLimit
-from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.outcome import Fault
 from resilient_http.state.tally import Tally
 from tests.simulation.world import World, cancel, script

@@ -65,7 +65,7 @@ def test_a_pause_is_no_longer_than_the_settings_allow():
     world = World(by_host(n1=throttled(retry_after="3600"), n2=200), **NODES)
     list(world.traffic(calls=50, rate=50.0))
     assert world.told(EndpointPaused) == [EndpointPaused("payments", "http://n1", 60.0)]
-    assert 58 < world.upstream.status(world.port.now())["endpoints"][0]["paused"] <= 60
+    assert 58 < world.upstream.status(world.port.now())["endpoints"][0]["reasons"]["paused"] <= 60
 
 
 def test_at_most_half_of_the_endpoints_are_paused():

@@ -15,7 +15,8 @@ from resilient_http.policies.retry import RetryPolicy, RetryRules
 from resilient_http.ports.simulated import SimulatedFailure, SimulatedPort, SimulatedReply
 from resilient_http.state.backoff import Backoff
 from resilient_http.state.circuit import Circuit
-from resilient_http.state.endpoints import Endpoint, Endpoints
+from resilient_http.state.endpoint import Endpoint
+from resilient_http.state.endpoints import Endpoints
 from resilient_http.state.outcome import Fault
 from resilient_http.state.retry_budget import RetryBudget
 from resilient_http.state.tally import Tally

@@ -15,7 +15,7 @@ from resilient_http.state.diagnosis import CircuitRules
 from resilient_http.state.leased_bucket import LeaseRules
 from resilient_http.state.outcome import OutcomeRules
 from resilient_http.state.shared_circuit import SharingRules
-from resilient_http.upstreams.upstream import circuit_rules, outcome_rules
+from resilient_http.upstreams.nodes import circuit_rules, outcome_rules
 
 FILE = __file__  # one that is there
 
@@ -75,7 +75,15 @@ def test_the_defaults_of_an_upstream_are_those_of_the_design():
         "priority_header": None,
         "fallback": None,
         "middleware": {"call": (), "attempt": ()},
-        "balance": "p2c",
+        "balance": {
+            "by": "p2c",
+            "header": None,
+            "key": None,
+            "bound": 1.25,
+            "decay": 10.0,
+            "slow_start": None,
+            "panic": 0.7,
+        },
         "propagate": "tracecontext",
         "deadline_header": None,
         "attempt_header": None,
@@ -93,6 +101,7 @@ def test_the_defaults_at_the_root_are_those_of_the_design():
         "enabled": True,
         "backend": "httpx",
         "engine": "default",
+        "zone": None,
         "inbound": {
             "timeout": 10.0,
             "deadline_headers": ({"name": "x-envoy-expected-rq-timeout-ms", "unit": "ms"},),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from resilient_http.settings.models import RetrySettings, Settings, TimeoutSettings, UpstreamSettings, merge
+from resilient_http.settings.merging import merge
+from resilient_http.settings.models import RetrySettings, Settings, TimeoutSettings, UpstreamSettings
 
 
 def payments(own, defaults):

@@ -30,7 +30,8 @@ from resilient_http.events import Hub
 from resilient_http.policies.retry import RetryPolicy, RetryRules
 from resilient_http.ports.simulated import SimulatedPort, SimulatedReply
 from resilient_http.state.backoff import Backoff
-from resilient_http.state.endpoints import Endpoint, Endpoints
+from resilient_http.state.endpoint import Endpoint
+from resilient_http.state.endpoints import Endpoints
 from resilient_http.state.tally import Tally
 
 CONFLICT = 409

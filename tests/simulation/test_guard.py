@@ -11,6 +11,7 @@ from resilient_http.guard import GuardPort, upstream_settings
 from resilient_http.pipeline import compose_guard
 from resilient_http.ports.simulated import SimulatedPort
 from resilient_http.settings.guards import GuardSettings
+from resilient_http.upstreams.nodes import Nodes
 from resilient_http.upstreams.upstream import Upstream
 from tests.simulation.world import ended
 
@@ -23,10 +24,9 @@ class Guarded:
         self.function = function
         self.events = []
         hub, own = Hub([self.events.append]), GuardSettings(**settings)
-        self.upstream = Upstream(
-            "inventory-db", upstream_settings(own), hub, lambda upstream, _: compose_guard(upstream, own, hub),
-            origin=("guard", "inventory-db", 0),
-        )  # fmt: skip
+        settings = upstream_settings(own)
+        nodes = Nodes("inventory-db", settings, hub, origin=("guard", "inventory-db", 0))
+        self.upstream = Upstream("inventory-db", settings, lambda upstream, _: compose_guard(upstream, own, hub), nodes)
 
     def call(self, *, idempotent=True):
         port = GuardPort(self.port, lambda: self.function(self.port))

@@ -16,8 +16,9 @@ from resilient_http.journal import Journal
 from resilient_http.pipeline import compose
 from resilient_http.ports.simulated import Respond, SimulatedPort, SimulatedReply
 from resilient_http.settings.models import Settings
-from resilient_http.state.endpoints import Endpoint
+from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.outcome import Fault
+from resilient_http.upstreams.nodes import Nodes
 from resilient_http.upstreams.upstream import Upstream
 
 QUICK = 0.02
@@ -116,13 +117,15 @@ class World:
         self.port = SimulatedPort(respond, seed=seed)
         hub = Hub([self.events.append])
         settings = Settings(**(root or {}), upstreams={"payments": {"endpoints": ["http://n1"], **own}})
+        own_settings = settings.upstreams["payments"]
+        rng = random.Random(seed)
+        nodes = Nodes("payments", own_settings, hub, zone=settings.zone, circuits=enabled, rng=rng)
         self.upstream = Upstream(
             "payments",
-            settings.upstreams["payments"],
-            hub,
+            own_settings,
             lambda upstream, settings: compose(upstream, settings, Untraced(), hub),
+            nodes,
             enabled=enabled,
-            rng=random.Random(seed),
         )
 
     def spawn(self, method: str = "GET", *, at: float = 0.0, within: float = math.inf, **facts: Any) -> Made:

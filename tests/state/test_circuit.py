@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from resilient_http.state.circuit import Circuit
 from resilient_http.state.diagnosis import CircuitRules
 from resilient_http.state.outcome import Outcome
-from resilient_http.upstreams.upstream import circuit_rules
+from resilient_http.upstreams.nodes import circuit_rules
 from tests.state.circuits import Clock, circuit_of, feed, opened, probe
 
 # The rule: half of the newest 100 within 30 s, of at least 20

@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from resilient_http.state.endpoints import Endpoint, Endpoints, Link
+from resilient_http.state.endpoint import Endpoint, Link
+from resilient_http.state.endpoints import Endpoints
 from resilient_http.state.outcome import Outcome
 from tests.state.circuits import circuit_of, feed
 
@@ -472,8 +473,8 @@ def test_backups_come_before_paused_endpoints():
 @pytest.mark.parametrize(("count", "most"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2)])
 def test_at_most_half_are_paused_and_a_paused_one_may_be_paused_for_longer(count, most):
     members = [Endpoint("http", f"n{number}", 80) for number in range(count)]
-    endpoints = Endpoints(members)
+    endpoints = Endpoints(members, panic=1.0)
     assert sum(endpoints.pause(member, 0.0, 10.0) for member in members) == most
     if most:
         assert endpoints.pause(members[0], 5.0, 30.0)
-        assert members[0].paused_until == 35.0
+        assert endpoints.ejections.reasons(members[0], 5.0) == {"paused": 30.0}

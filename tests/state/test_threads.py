@@ -21,7 +21,8 @@ import pytest
 from resilient_http.call import Attempt, Call
 from resilient_http.ports.simulated import SimulatedPort
 from resilient_http.state.concurrency import ConcurrencyLimit
-from resilient_http.state.endpoints import Endpoint, Endpoints
+from resilient_http.state.endpoint import Endpoint
+from resilient_http.state.endpoints import Endpoints
 from resilient_http.state.latency import Latency
 from resilient_http.state.leased_bucket import Answer, LeasedBucket, LeaseRules
 from resilient_http.state.outcome import Outcome

@@ -1,0 +1,47 @@
+"""Merging: one layer of settings over another, as raw mappings, before anything is validated.
+
+A mapping is merged into the mapping below it, null switches a policy off, a mapping over a null switches it on again,
+anything else replaces. One exception: a fallback is of one kind, so a kind replaces the other ones below it, and a
+fixed `response` is one thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from resilient_http.settings.fallback import KINDS
+from resilient_http.settings.validation import Model
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """One layer over another, as raw mappings; see the laws of this module."""
+    merged = dict(below)
+    for key, value in above.items():
+        lower = merged.get(key)
+        if not (isinstance(lower, Mapping) and isinstance(value, Mapping)):
+            merged[key] = value
+        elif key == "fallback":
+            merged[key] = merge(_under_kind(lower, value), value)
+        else:
+            merged[key] = merge(lower, value)
+    return merged
+
+
+def _under_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is left of a fallback under another one: without the other kinds, and without a fixed response."""
+    given = {kind for kind in KINDS if above.get(kind) is not None}
+    gone = set(KINDS) - (given - {"response"}) if given else set()
+    return {key: value for key, value in below.items() if key not in gone}
+
+
+def over(defaults: Mapping[str, Any], own: Any) -> Any:
+    """`own` over `defaults`, where it is a mapping; what is none is told as a mistake when it is validated."""
+    return merge(defaults, own) if isinstance(own, Mapping) else own
+
+
+def as_raw(value: Any) -> Any:
+    """Models, wherever they stand in it, as the mappings that they were made from."""
+    if isinstance(value, Model):
+        return value.model_dump(exclude_unset=True)
+    return {key: as_raw(below) for key, below in value.items()} if isinstance(value, Mapping) else value

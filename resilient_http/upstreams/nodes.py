@@ -1,0 +1,236 @@
+"""Nodes: the settings of an upstream become its endpoints; and others take their place while calls are under way."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import pybreaker
+
+from resilient_http.events import (
+    CircuitClosed,
+    CircuitHalfOpened,
+    CircuitOpened,
+    EndpointsChanged,
+    Hub,
+    PanicBegan,
+    PanicEnded,
+)
+from resilient_http.settings.circuit import CircuitSettings
+from resilient_http.settings.endpoints import BalanceSettings, EndpointSettings
+from resilient_http.settings.models import UpstreamSettings
+from resilient_http.state.balancers import MakeBalancer
+from resilient_http.state.balancers.ewma import ewma
+from resilient_http.state.balancers.p2c import P2C
+from resilient_http.state.balancers.ring import Ring
+from resilient_http.state.balancers.weighted import Weighted
+from resilient_http.state.circuit import Circuit
+from resilient_http.state.diagnosis import CircuitRules
+from resilient_http.state.ejections import Ejections
+from resilient_http.state.endpoint import Endpoint, Link
+from resilient_http.state.endpoints import Endpoints
+from resilient_http.state.outcome import Outcome, OutcomeRules
+
+
+class Nodes:
+    """The endpoints of one upstream. Thread-safe.
+
+    Args:
+        upstream: Name of the upstream.
+        settings: Its settings.
+        hub: Where changes are told.
+        origin: Scheme, host and port of an unnamed upstream's one node; None for a named one, whose name is a logical
+            host, so that `Host` comes from the endpoint.
+        zone: Where this process stands, or None.
+        circuits: Whether they have circuits, where the settings say so.
+        listeners: pybreaker listeners for each of those.
+        rng: Source of jitter.
+
+    Attributes:
+        named: Whether the upstream's name is a logical host.
+        endpoints: What attempts choose from.
+        on_change: Called after each change of a circuit, or None.
+        on_gone: Called with each endpoint that has been replaced, or None.
+    """
+
+    on_change: Callable[[], object] | None = None
+    on_gone: Callable[[Endpoint], object] | None = None
+
+    def __init__(
+        self,
+        upstream: str,
+        settings: UpstreamSettings,
+        hub: Hub,
+        *,
+        origin: tuple[str, str, int] | None = None,
+        zone: str | None = None,
+        circuits: bool = True,
+        listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
+        rng: random.Random | None = None,
+    ) -> None:
+        self._upstream = upstream
+        self._settings = settings
+        self._hub = hub
+        self.named = origin is None
+        self._circuits = circuits
+        self._listeners = listeners
+        self._rng = rng or random.Random()
+        balance = settings.balance
+        self.endpoints = Endpoints(
+            [self._make(origin)] if origin else [self._made_of(each) for each in settings.endpoints],
+            balancer_of(balance),
+            zone=zone,
+            slow_start=balance.slow_start or 0.0,
+            panic=balance.panic,
+        )
+        self.endpoints.ejections.on_panic = self._tell_panic
+
+    @property
+    def scheme(self) -> str:
+        """That of all of them; "http" while none is known."""
+        members = self.endpoints.members
+        return members[0].scheme if members else "http"
+
+    def is_one(self, origin: str) -> bool:
+        """Whether an origin is one of them, or is what they are called: a Location that names it means the upstream."""
+        host = self._settings.host
+        return any(member.url == origin for member in self.endpoints.members) or (
+            host is not None and origin == f"{self.scheme}://{host}"
+        )
+
+    def replace(self, found: Sequence[EndpointSettings], now: float) -> bool:
+        """These are the nodes from now on. What stays keeps its state, what is gone ends its attempts in peace.
+
+        Args:
+            found: Them.
+            now: Monotonic seconds.
+
+        Returns:
+            Whether anything has changed.
+        """
+        before = {(member.scheme, member.host, member.port): member for member in self.endpoints.members}
+        members = [self._made_of(each, before.get(each.origin)) for each in found]
+        if self.endpoints.known and [_facts(each) for each in before.values()] == [_facts(each) for each in members]:
+            return False
+        gone = self.endpoints.replace(members, now)
+        if self.on_gone is not None:
+            for member in gone:
+                self.on_gone(member)
+        if self._hub.listeners:
+            added = tuple(member.url for member in members if member not in before.values())
+            self._hub.emit(EndpointsChanged(self._upstream, added, tuple(member.url for member in gone)))
+        return True
+
+    def status(self, now: float) -> list[dict[str, Any]]:
+        """JSON-able: each endpoint as it stands."""
+        return [_status(member, self.endpoints.ejections, now) for member in self.endpoints.members]
+
+    def _made_of(self, settings: EndpointSettings, known: Endpoint | None = None) -> Endpoint:
+        """An endpoint as it is told to be; the one that is known already, unless it is not the same any more."""
+        told = (settings.weight, settings.backup, settings.zone)
+        if known is not None and (known.weight, known.backup, known.zone) == told:
+            return known
+        made = known or self._make(settings.origin)
+        made.weight, made.backup, made.zone = told
+        return made
+
+    def _make(self, origin: tuple[str, str, int]) -> Endpoint:
+        own = self._settings
+        endpoint = Endpoint(*origin)
+        if own.circuit is not None and self._circuits:
+            endpoint.circuit = Circuit(
+                f"{self._upstream} at {endpoint.url}",
+                circuit_rules(own.circuit),
+                rng=self._rng,
+                listeners=self._listeners,
+                on_change=partial(self._tell_circuit, endpoint),
+            )
+            endpoint.outcomes = outcome_rules(own.circuit)
+        endpoint.link = Link(
+            host=(own.host or endpoint.netloc) if self.named else None,
+            server_name=(urlsplit(f"//{own.host}").hostname if own.host else endpoint.host) if self.named else None,
+            verify=own.tls.verify,
+            cert=own.tls.cert,
+            http2=own.http2,
+            proxy=own.proxy.get_secret_value() if own.proxy else None,
+            max_keepalive=own.pool.max_keepalive,
+            keepalive_expiry=own.pool.keepalive_expiry,
+            max_age=math.inf if own.pool.max_age is None else own.pool.max_age,
+        )
+        return endpoint
+
+    def _tell_circuit(self, endpoint: Endpoint, circuit: Circuit, state: str) -> None:
+        if self.on_change is not None:
+            self.on_change()
+        if not self._hub.listeners:
+            return
+        if state == pybreaker.STATE_OPEN:
+            self._hub.emit(CircuitOpened(self._upstream, endpoint.url, circuit.rest, circuit.cause.value))
+        elif state == pybreaker.STATE_HALF_OPEN:
+            self._hub.emit(CircuitHalfOpened(self._upstream, endpoint.url))
+        else:
+            self._hub.emit(CircuitClosed(self._upstream, endpoint.url, circuit.cause.value))
+
+    def _tell_panic(self, begins: bool, wanted: int, total: int) -> None:
+        if self._hub.listeners:
+            kind = PanicBegan if begins else PanicEnded
+            self._hub.emit(kind(self._upstream, wanted, total))
+
+
+def _facts(member: Endpoint) -> tuple[Any, ...]:
+    return member, member.weight, member.backup, member.zone
+
+
+def balancer_of(settings: BalanceSettings) -> MakeBalancer:
+    """What picks among endpoints."""
+    if settings.by == "ewma":
+        return partial(ewma, decay=settings.decay)
+    if settings.by == "hash":
+        return partial(Ring, bound=settings.bound)
+    return Weighted if settings.by == "weighted" else P2C
+
+
+def circuit_rules(settings: CircuitSettings) -> CircuitRules:
+    """The numbers that a circuit goes by."""
+    own = settings.model_dump(exclude={"slow_call", "outcomes", "silent", "shared"})
+    if settings.slow_call is not None:
+        own |= {"slow_after": settings.slow_call.duration, "slow_rate": settings.slow_call.rate}
+    return CircuitRules(**own)
+
+
+def outcome_rules(settings: CircuitSettings) -> OutcomeRules:
+    """What attempts count as."""
+    statuses = {status: Outcome(outcome) for status, outcome in settings.outcomes.items()}
+    silent = {f"silent_{name}": value for name, value in settings.silent.model_dump().items()}
+    return OutcomeRules(statuses, **silent)
+
+
+def _status(member: Endpoint, ejections: Ejections[Endpoint], now: float) -> dict[str, Any]:
+    circuit = member.circuit
+    status: dict[str, Any] = {
+        "url": member.url,
+        "weight": member.weight,
+        "backup": member.backup,
+        "zone": member.zone,
+        "in_flight": member.in_flight,
+        "load": round(member.load(now), 3),
+        "latency": {"p50": member.latency.quantile(0.5), "p95": member.latency.quantile(0.95)},
+        "out": member in ejections.out(now),
+        "reasons": {
+            reason: None if seconds == math.inf else round(seconds, 3)
+            for reason, seconds in ejections.reasons(member, now).items()
+        },
+        "circuit": None,
+    }
+    if circuit is not None:
+        status["circuit"] = {
+            "state": circuit.mode,
+            "cause": circuit.cause.value,
+            "retry_in": circuit.retry_in(now),
+            "observed": circuit.observed if circuit.rules.observe else None,
+        }
+    return status
