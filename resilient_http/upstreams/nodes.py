@@ -81,7 +81,7 @@ class Nodes:
         self._rng = rng or random.Random()
         balance = settings.balance
         self.endpoints = Endpoints(
-            [self._make(origin)] if origin else [self._made_of(each) for each in settings.endpoints],
+            [self._make(origin)] if origin else [self._as_told(each) for each in settings.endpoints],
             balancer_of(balance),
             zone=zone,
             slow_start=balance.slow_start or 0.0,
@@ -112,16 +112,19 @@ class Nodes:
         Returns:
             Whether anything has changed.
         """
-        before = {(member.scheme, member.host, member.port): member for member in self.endpoints.members}
-        members = [self._made_of(each, before.get(each.origin)) for each in found]
-        if self.endpoints.known and [_facts(each) for each in before.values()] == [_facts(each) for each in members]:
+        members = self.endpoints.members
+        before = {(member.scheme, member.host, member.port): member for member in members}
+        told = {each.origin: (each.weight, each.backup, each.zone) for each in found}
+        known = {origin: (member.weight, member.backup, member.zone) for origin, member in before.items()}
+        if self.endpoints.known and told == known:
             return False
-        gone = self.endpoints.replace(members, now)
+        after = [self._as_told(each, before.get(each.origin)) for each in found]
+        gone = self.endpoints.replace(after, now)
         if self.on_gone is not None:
             for member in gone:
                 self.on_gone(member)
         if self._hub.listeners:
-            added = tuple(member.url for member in members if member not in before.values())
+            added = tuple(member.url for member in after if member not in members)
             self._hub.emit(EndpointsChanged(self._upstream, added, tuple(member.url for member in gone)))
         return True
 
@@ -129,14 +132,10 @@ class Nodes:
         """JSON-able: each endpoint as it stands."""
         return [_status(member, self.endpoints.ejections, now) for member in self.endpoints.members]
 
-    def _made_of(self, settings: EndpointSettings, known: Endpoint | None = None) -> Endpoint:
-        """An endpoint as it is told to be; the one that is known already, unless it is not the same any more."""
-        told = (settings.weight, settings.backup, settings.zone)
-        if known is not None and (known.weight, known.backup, known.zone) == told:
-            return known
-        made = known or self._make(settings.origin)
-        made.weight, made.backup, made.zone = told
-        return made
+    def _as_told(self, settings: EndpointSettings, known: Endpoint | None = None) -> Endpoint:
+        endpoint = self._make(settings.origin) if known is None else known
+        endpoint.weight, endpoint.backup, endpoint.zone = settings.weight, settings.backup, settings.zone
+        return endpoint
 
     def _make(self, origin: tuple[str, str, int]) -> Endpoint:
         own = self._settings
@@ -179,10 +178,6 @@ class Nodes:
         if self._hub.listeners:
             kind = PanicBegan if begins else PanicEnded
             self._hub.emit(kind(self._upstream, wanted, total))
-
-
-def _facts(member: Endpoint) -> tuple[Any, ...]:
-    return member, member.weight, member.backup, member.zone
 
 
 def balancer_of(settings: BalanceSettings) -> MakeBalancer:
