@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import SecretStr
 
@@ -18,7 +18,7 @@ from resilient_http.settings.validation import Model
 FIXED = ("backend", "engine", "shared")
 """What the connections and threads of a process are made of."""
 
-ABSENT = "(none)"
+ABSENT: Final = "(none)"
 
 
 @dataclass(frozen=True, slots=True)
