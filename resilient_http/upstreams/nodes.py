@@ -79,6 +79,8 @@ class Nodes:
         self._circuits = circuits
         self._listeners = listeners
         self._rng = rng or random.Random()
+        discovery = settings.discovery
+        self._host = settings.host or (None if discovery is None else discovery.host)  # what they are called together
         balance = settings.balance
         self.endpoints = Endpoints(
             [self._make(origin)] if origin else [self._made_of(each) for each in settings.endpoints],
@@ -97,7 +99,7 @@ class Nodes:
 
     def is_one(self, origin: str) -> bool:
         """Whether an origin is one of them, or is what they are called: a Location that names it means the upstream."""
-        host = self._settings.host
+        host = self._host
         return any(member.url == origin for member in self.endpoints.members) or (
             host is not None and origin == f"{self.scheme}://{host}"
         )
@@ -139,7 +141,7 @@ class Nodes:
         return made
 
     def _make(self, origin: tuple[str, str, int]) -> Endpoint:
-        own = self._settings
+        own, host = self._settings, self._host
         endpoint = Endpoint(*origin)
         if own.circuit is not None and self._circuits:
             endpoint.circuit = Circuit(
@@ -151,8 +153,8 @@ class Nodes:
             )
             endpoint.outcomes = outcome_rules(own.circuit)
         endpoint.link = Link(
-            host=(own.host or endpoint.netloc) if self.named else None,
-            server_name=(urlsplit(f"//{own.host}").hostname if own.host else endpoint.host) if self.named else None,
+            host=(host or endpoint.netloc) if self.named else None,
+            server_name=(urlsplit(f"//{host}").hostname if host else endpoint.host) if self.named else None,
             verify=own.tls.verify,
             cert=own.tls.cert,
             http2=own.http2,

@@ -21,6 +21,7 @@ from resilient_http.state.response_memory import ResponseMemory
 from resilient_http.state.retry_budget import RetryBudget
 from resilient_http.state.tally import Tally
 from resilient_http.state.token_bucket import TokenBucket
+from resilient_http.upstreams.discovery import Discovery
 from resilient_http.upstreams.nodes import Nodes
 
 UNLIMITED_QUEUE = 1_000_000
@@ -56,6 +57,7 @@ class Upstream:
         compose: Makes its pipeline.
         nodes: Its nodes.
         enabled: False leaves nothing but the choice of an endpoint.
+        discovery: What finds its nodes, or None where the settings name them all.
 
     Attributes:
         named: Whether its name is a logical host.
@@ -63,13 +65,21 @@ class Upstream:
     """
 
     def __init__(
-        self, name: str, settings: UpstreamSettings, compose: Compose, nodes: Nodes, *, enabled: bool = True
+        self,
+        name: str,
+        settings: UpstreamSettings,
+        compose: Compose,
+        nodes: Nodes,
+        *,
+        enabled: bool = True,
+        discovery: Discovery | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
         self.nodes = nodes
         self.named = nodes.named
         self.enabled = enabled
+        self.discovery = discovery
         self.endpoints = nodes.endpoints
         self.budget: RetryBudget | None = None
         if settings.retry is not None and settings.retry.budget is not None:
@@ -121,6 +131,7 @@ class Upstream:
         """JSON-able: what its calls go by at the moment."""
         return {
             "endpoints": self.nodes.status(now),
+            "discovery": None if self.discovery is None else self.discovery.status(now),
             "concurrency": self._concurrency_status(),
             "rate_limit": None if self.bucket is None else self._rate_status(self.bucket, now),
             "pauses": {"routes": self.pauses.paused(now), "decisions": self.pause_decisions.as_dict()},
