@@ -43,7 +43,7 @@ class DiscoveryPolicy:
 
     def __call__(self, call: Call, proceed: CallProceed) -> Awaitable[Any]:
         """Raise NoEndpoint when there is no answer in time."""
-        if self._search.running and self._endpoints.known:
+        if self._search.running and self._endpoints.known and not call.secure:
             return proceed(call)
         return self._begin(call, proceed)
 
@@ -51,6 +51,11 @@ class DiscoveryPolicy:
         self._search.begin()
         if not self._endpoints.known:
             await self._wait(call)
+        if call.secure and self._endpoints.members[0].scheme == "http":
+            raise NoEndpoint(
+                f"https://{call.upstream} asks for TLS, but its endpoints are http; call http://{call.upstream}",
+                upstream=call.upstream,
+            )
         return await proceed(call)
 
     async def _wait(self, call: Call) -> None:
@@ -68,8 +73,3 @@ class DiscoveryPolicy:
             await port.sleep(min(step, ends - MARGIN - now), call.cancellation)
             step = min(LONGEST, 2 * step)
         call.journal.note(f"discovery: waited {port.now() - began:.3g} s for the first answer")
-        if call.secure and self._endpoints.members[0].scheme == "http":
-            raise NoEndpoint(
-                f"https://{call.upstream} asks for TLS, but its endpoints are http; call http://{call.upstream}",
-                upstream=call.upstream,
-            )
