@@ -185,7 +185,7 @@ class DiscoverySettings(Model):
     srv: SrvSettings | None = None
     etcd: EtcdSettings | None = None
     consul: ConsulSettings | None = None
-    source: Imported | None = None
+    source: Annotated[Imported | None, Field(repr=False)] = None
     interval: Seconds = 30.0
     timeout: Seconds = 2.0
     first_wait: Seconds = 3.0

@@ -235,6 +235,22 @@ except SettingsError as error:
 """
 
 
+class Keeping:
+    """A source of somebody's that shows its secret."""
+
+    def __init__(self, **methods):
+        self.__dict__.update(methods)
+
+    def __repr__(self):
+        return "Keeping(token='hunter2')"
+
+
+def test_what_a_source_shows_of_itself_is_not_shown():
+    good = read({"source": Keeping(resolve=lambda: ["http://n1"])})
+    assert "hunter2" not in repr(good) + str(good)
+    assert "hunter2" not in str(refused({"source": Keeping()})) + str(refused({"source": [Keeping()]}))
+
+
 def test_without_the_extra_it_says_what_to_install():
     said = subprocess.run([sys.executable, "-c", MISSING], capture_output=True, text=True, check=True).stdout
     assert said.startswith("upstreams.p.discovery.dns: needs the extra dns: pip install")
