@@ -6,6 +6,7 @@ import json
 from importlib.resources import files
 
 from resilient_http.settings.models import Settings
+from resilient_http.simulate.world import nodes_of
 
 
 def plain(settings: Settings) -> Settings:
@@ -15,6 +16,6 @@ def plain(settings: Settings) -> Settings:
     """
     raw = json.loads(files(__package__).joinpath("settings", "plain.json").read_text())
     upstreams = {
-        name: {"endpoints": [each.model_dump() for each in own.endpoints]} for name, own in settings.upstreams.items()
+        name: {"endpoints": [each.model_dump() for each in nodes_of(own)]} for name, own in settings.upstreams.items()
     }
     return Settings(**raw, upstreams=upstreams)

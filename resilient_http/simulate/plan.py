@@ -17,6 +17,7 @@ from resilient_http.errors import SettingsError
 from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.simulate.table import aligned, number, seconds
 from resilient_http.simulate.trials import HANGS, REFUSES, Drawn, Refusal, Trial, repeats, rests
+from resilient_http.simulate.world import nodes_of
 from resilient_http.state.backoff import Backoff
 from resilient_http.state.outcome import Fault
 
@@ -117,7 +118,7 @@ class UpstreamPlan:
     @cached_property
     def refused_when_hanging(self) -> Refusal | None:
         """When the first call is refused after all nodes have stopped answering, and by what; None for not at all."""
-        nodes = range(len(self.settings.endpoints))
+        nodes = range(len(nodes_of(self.settings)))
         return Trial(self.name, self.settings, self.rate, nodes, HANGS).until_refused()
 
     @property
@@ -131,7 +132,7 @@ class UpstreamPlan:
         refusal, again = self.refused_when_hanging, self.tried_again
         found["refused_when_hanging"] = None if refusal is None else asdict(refusal)
         found["tried_again"] = None if again is None else list(again)
-        return {"endpoints": len(self.settings.endpoints), "looked_on": self.looked_on, **found}
+        return {"endpoints": len(nodes_of(self.settings)), "looked_on": self.looked_on, **found}
 
     @property
     def _waits_and_attempts(self) -> float | None:

@@ -193,9 +193,9 @@ class _Run:
     def _decisions(self) -> dict[str, dict[str, int]]:
         found: dict[str, Counter[str]] = {"retries": Counter(), "hedges": Counter(), "refusals": Counter()}
         for upstream in self._world.upstreams:
-            found["retries"].update(upstream.repeats.as_dict())
-            found["hedges"].update(upstream.hedges.as_dict())
-            found["refusals"].update(upstream.refusals.as_dict())
+            found["retries"].update(upstream.record.repeats.as_dict())
+            found["hedges"].update(upstream.record.hedges.as_dict())
+            found["refusals"].update(upstream.record.refusals.as_dict())
         return {name: dict(sorted(counts.items())) for name, counts in found.items()}
 
 

@@ -12,6 +12,7 @@ from resilient_http.events import Hub
 from resilient_http.pipeline import compose
 from resilient_http.policies.telemetry import Untraced
 from resilient_http.ports.simulated import Respond, SimulatedPort, SimulatedReply
+from resilient_http.settings.endpoints import EndpointSettings
 from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.state.outcome import Fault
 from resilient_http.upstreams.nodes import Nodes
@@ -85,6 +86,8 @@ class KeyedRequest:
 def simulable(settings: UpstreamSettings) -> tuple[UpstreamSettings, tuple[str, ...]]:
     """The settings without what is code of the user's, or another process's; and what that was."""
     changes: dict[str, Any] = {}
+    if settings.discovery is not None:
+        changes |= {"discovery": None, "endpoints": nodes_of(settings)}
     if settings.middleware.call or settings.middleware.attempt:
         changes["middleware"] = type(settings.middleware)()
     if settings.fallback is not None and settings.fallback.response is None:
@@ -98,10 +101,17 @@ def simulable(settings: UpstreamSettings) -> tuple[UpstreamSettings, tuple[str, 
     if settings.rate_limit is not None and settings.rate_limit.shared:
         changes["rate_limit"] = settings.rate_limit.model_copy(update={"shared": False})
     told = {
+        "discovery": "discovery (three nodes stand in for those that it finds)", "endpoints": "",
         "middleware": "middleware", "fallback": "fallback", "retry": "retry.classify", "balance": "balance.key",
         "circuit": "circuit.shared", "rate_limit": "rate_limit.shared",
     }  # fmt: skip
-    return settings.model_copy(update=changes), tuple(told[name] for name in changes)
+    return settings.model_copy(update=changes), tuple(told[name] for name in changes if told[name])
+
+
+def nodes_of(settings: UpstreamSettings) -> tuple[EndpointSettings, ...]:
+    """Its endpoints; three that stand in for them where those are still to be found."""
+    scheme = "http" if settings.discovery is None else settings.discovery.scheme
+    return settings.endpoints or tuple(EndpointSettings(url=f"{scheme}://node-{number}") for number in (1, 2, 3))
 
 
 def within_limits(

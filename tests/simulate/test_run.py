@@ -11,6 +11,7 @@ import tracemalloc
 
 import pytest
 
+from resilient_http import plan
 from resilient_http.settings.models import Settings
 from resilient_http.simulate import Scenario, load_scenario, plain, simulate, table_of
 
@@ -180,6 +181,17 @@ def test_code_of_the_users_is_left_out_and_that_is_told():
         "middleware", "retry.classify", "balance.key", "fallback", "circuit.shared", "rate_limit.shared",
     }  # fmt: skip
     assert "left out: middleware, fallback," in result.as_table()
+
+
+def test_nodes_that_are_still_to_be_found_have_others_stand_in_for_them():
+    found = Settings(upstreams={"payments": {"discovery": {"dns": {"name": "payments.svc", "port": 8080}}}})
+    short = Scenario(phases=[{**CALM, "duration": 1.0}])
+    for each in (found, plain(found)):
+        result = simulate(each, short)
+        assert result.nodes == ("http://node-1", "http://node-2", "http://node-3")
+        assert result.total.success == 1.0
+    assert "discovery" in simulate(found, short).left_out[0]
+    assert plan(found).upstream("payments").as_dict()["endpoints"] == 3
 
 
 def test_the_only_upstream_is_meant_or_one_that_is_named():
