@@ -161,7 +161,8 @@ class SimulatedPort:
                 raise
         return "granted" if ticket.granted or not limit.abandon(ticket) else "too late"
 
-    async def send(self, attempt: Attempt) -> Any:
+    @coroutine
+    def send(self, attempt: Attempt) -> Generator[float, None, Any]:
         """Ask the simulated endpoint, and keep to the attempt's deadline."""
         delay, answer = self._respond(attempt, self._clock)
         attempt.sent = answer is not Fault.UNREACHABLE
@@ -172,7 +173,7 @@ class SimulatedPort:
             message = "a simulated call waits for ever: give it a deadline"
             raise RuntimeError(message)
         try:
-            await _until(until)
+            yield until  # as _until() does, and one object less for each attempt
         except BaseException:
             attempt.fault = Fault.CANCELLED
             raise

@@ -72,6 +72,7 @@ class _Run:
             )
             for place, endpoint in enumerate(own.endpoints)
         }
+        self._by_url = {url: node.take for url, node in self._nodes.items()}
         self._world = World(
             self._name, own, self._respond, zone=settings.zone, clients=scenario.clients, enabled=settings.enabled,
             seed=seed, on_change=self._note_circuits,
@@ -166,7 +167,7 @@ class _Run:
 
     def _respond(self, attempt: Attempt, now: float) -> tuple[float, SimulatedReply | Fault]:
         told = attempt.expires if self._tells else math.inf
-        delay, reply, work = self._nodes[attempt.chosen.url].take(now, told)
+        delay, reply, work = self._by_url[attempt.chosen.url](now, told)
         made_in: Any = attempt.call.owner  # the slice
         if reply is not Fault.UNREACHABLE:
             made_in.sent += 1
