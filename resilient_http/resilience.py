@@ -21,6 +21,7 @@ from resilient_http.guard import Guard, checked, upstream_settings
 from resilient_http.inbound import Inbound
 from resilient_http.pipeline import compose, compose_guard
 from resilient_http.ports.asynchronous import AsyncPort
+from resilient_http.ports.beats import Beats
 from resilient_http.ports.sync import SyncPort
 from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.models import Settings, UpstreamSettings
@@ -28,8 +29,9 @@ from resilient_http.settings.validation import NAME
 from resilient_http.state.circuit import Circuit
 from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.leased_bucket import LeasedBucket, LeaseRules
-from resilient_http.telemetry.tracing import AttemptTracing, load_provider
+from resilient_http.telemetry.tracing import AttemptTracing, load_provider, untraced
 from resilient_http.transport import AsyncResilientTransport, Dispatcher, ResilientTransport
+from resilient_http.upstreams.health import HealthChecks
 from resilient_http.upstreams.nodes import Nodes
 from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.shared_circuits import SharedCircuits
@@ -175,12 +177,14 @@ class Resilience:
 
     def close(self) -> None:
         """Close the connections of sync clients. Clients made before may still be used; they connect anew."""
+        self._checks.end()
         self.sync_port.close()
         if self._sharing is not None:
             self._sharing.end()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop's async clients, and those of sync clients."""
+        await self._checks.aend()
         self.close()
         await self.async_port.aclose()
 
@@ -209,6 +213,7 @@ class Resilience:
         self.async_port = AsyncPort(self._backend, self._hub, kind=self.settings.engine)
         self.inbound = Inbound(self.settings.inbound)
         self.enabled = self.settings.enabled and os.environ.get(SWITCH, "").lower() not in OFF
+        self._checks = HealthChecks(self._hub, Beats(self.sync_port, self.async_port, untraced()))
         shared = self.settings.shared if self.enabled else None
         self._sharing = None if shared is None else Sharing(shared, self._hub)
         named = {name: self._upstream(name, own) for name, own in self.settings.upstreams.items()}
@@ -240,6 +245,8 @@ class Resilience:
         upstream = Upstream(name, settings, self._compose, nodes, enabled=self.enabled)
         upstream.nodes.on_gone = self._retire
         self._share(upstream)
+        if self.enabled:
+            self._checks.watch(upstream)
         return upstream
 
     def _nodes(self, name: str, settings: UpstreamSettings, origin: tuple[str, str, int] | None) -> Nodes:
@@ -262,7 +269,7 @@ class Resilience:
         settings = self.settings.guards.get(name) or GuardSettings()
 
         def composed(upstream: Upstream, _: UpstreamSettings) -> Pipeline:
-            return self._begins_sharing(compose_guard(upstream, settings, self._hub), upstream.settings)
+            return self._begins_beside(compose_guard(upstream, settings, self._hub), upstream)
 
         own = upstream_settings(settings)
         nodes = self._nodes(name, own, ("guard", name, 0))
@@ -272,7 +279,7 @@ class Resilience:
 
     def _compose(self, upstream: Upstream, settings: UpstreamSettings) -> Pipeline:
         pipeline = compose(upstream, settings, AttemptTracing(settings.propagate), self._hub)
-        return self._begins_sharing(pipeline, settings)
+        return self._begins_beside(pipeline, upstream)
 
     def _share(self, upstream: Upstream) -> None:
         if self._sharing is None or not shares(upstream.settings):
@@ -283,10 +290,15 @@ class Resilience:
             upstream.bucket.rules = LeaseRules(root.interval, root.expires)
             upstream.bucket.on_need = self._sharing.wake
 
-    def _begins_sharing(self, pipeline: Pipeline, settings: UpstreamSettings) -> Pipeline:
-        if self._sharing is None or not shares(settings):
-            return pipeline
-        return replace(pipeline, run=_beginning(self._sharing, pipeline.run))
+    def _begins_beside(self, pipeline: Pipeline, upstream: Upstream) -> Pipeline:
+        """The same, but that the first call begins what goes on beside the calls."""
+        sharing = self._sharing
+        if sharing is not None and shares(upstream.settings):
+            pipeline = replace(pipeline, run=_beginning(lambda _: sharing.begin(), pipeline.run))
+        if upstream.settings.health is not None and upstream.named and self.enabled:
+            checks = self._checks
+            pipeline = replace(pipeline, run=_beginning(lambda call: checks.begin(call.port), pipeline.run))
+        return pipeline
 
     def _retire(self, endpoint: Endpoint) -> None:
         self.sync_port.retire(endpoint)
@@ -318,14 +330,16 @@ def shares(settings: UpstreamSettings) -> bool:
     return (circuit is not None and circuit.shared is not None) or (rate_limit is not None and rate_limit.shared)
 
 
-def _beginning(sharing: Sharing, run: Callable[[Call], Awaitable[Any]]) -> Callable[[Call], Awaitable[Any]]:
-    """The same way of a call; the first one begins the sharing."""
+def _beginning(
+    begin: Callable[[Call], object], run: Callable[[Call], Awaitable[Any]]
+) -> Callable[[Call], Awaitable[Any]]:
+    """The same way of a call; the first one begins something."""
 
-    def run_sharing(call: Call) -> Awaitable[Any]:
-        sharing.begin()
+    def begin_and_run(call: Call) -> Awaitable[Any]:
+        begin(call)
         return run(call)
 
-    return run_sharing
+    return begin_and_run
 
 
 def _as_settings(settings: Any) -> Settings:

@@ -99,7 +99,8 @@ def _mistake(details: Any, below: tuple[str, ...]) -> tuple[SettingsMistake, obj
         path += deeper
         for key in deeper:
             value = value.get(key) if isinstance(value, Mapping) else None
-    hidden = value is None or isinstance(value, (Mapping, list, tuple)) or "proxy" in path or "redis" in path
+    secret = "proxy" in path or "redis" in path or {"health", "headers"} <= {*path}
+    hidden = secret or value is None or isinstance(value, (Mapping, list, tuple))
     shown = (
         ""
         if hidden

@@ -176,6 +176,15 @@ class Endpoints:
         """Leave an endpoint alone for so long. False when too many are already."""
         return self.ejections.eject(member, "paused", now, now + seconds)
 
+    def note_health(self, member: Endpoint, now: float, *, healthy: bool) -> None:
+        """Checks say so of it from now on. One that was left alone for it is back, and starts slowly."""
+        if not healthy:
+            self.ejections.eject(member, "unhealthy", now)
+            return
+        if member in self.ejections.out(now):
+            member.since = now
+        self.ejections.readmit(member, "unhealthy", now)
+
     def has_untried(self, tried: Collection[Endpoint], now: float) -> bool:
         """Whether an endpoint that is no backup is left that is not among those tried, and would be admitted."""
         fleet = self._fleet

@@ -33,6 +33,7 @@ from resilient_http.state.diagnosis import CircuitRules
 from resilient_http.state.ejections import Ejections
 from resilient_http.state.endpoint import Endpoint, Link
 from resilient_http.state.endpoints import Endpoints
+from resilient_http.state.health import Health
 from resilient_http.state.outcome import Outcome, OutcomeRules
 
 
@@ -55,10 +56,12 @@ class Nodes:
         endpoints: What attempts choose from.
         on_change: Called after each change of a circuit, or None.
         on_gone: Called with each endpoint that has been replaced, or None.
+        on_replaced: Called when there are other endpoints than before, or None.
     """
 
     on_change: Callable[[], object] | None = None
     on_gone: Callable[[Endpoint], object] | None = None
+    on_replaced: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -123,6 +126,8 @@ class Nodes:
         if self.on_gone is not None:
             for member in gone:
                 self.on_gone(member)
+        if self.on_replaced is not None:
+            self.on_replaced()
         if self._hub.listeners:
             added = tuple(member.url for member in after if member not in members)
             self._hub.emit(EndpointsChanged(self._upstream, added, tuple(member.url for member in gone)))
@@ -149,6 +154,8 @@ class Nodes:
                 on_change=partial(self._tell_circuit, endpoint),
             )
             endpoint.outcomes = outcome_rules(own.circuit)
+        if own.health is not None and self.named:
+            endpoint.health = Health(own.health.healthy_after, own.health.unhealthy_after)
         endpoint.link = Link(
             host=(own.host or endpoint.netloc) if self.named else None,
             server_name=(urlsplit(f"//{own.host}").hostname if own.host else endpoint.host) if self.named else None,
@@ -219,6 +226,7 @@ def _status(member: Endpoint, ejections: Ejections[Endpoint], now: float) -> dic
             reason: None if seconds == math.inf else round(seconds, 3)
             for reason, seconds in ejections.reasons(member, now).items()
         },
+        "health": None if member.health is None else member.health.status(now),
         "circuit": None,
     }
     if circuit is not None:

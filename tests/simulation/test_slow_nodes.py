@@ -1,4 +1,4 @@
-"""Nodes that have become slow, with `circuit.slow_call`: at most half of them are left alone, and never the last one."""
+"""Nodes that have become slow, with `circuit.slow_call`: at most half of them are left alone, never the last one."""
 
 from __future__ import annotations
 
