@@ -76,7 +76,7 @@ class ThreadBeat:
     threaded = True
 
     def __init__(self, port: SyncPort, variables: Context, due: Due) -> None:
-        self._port = port
+        self._port = weakref.ref(port)  # its engines know the endpoints, and those know everybody
         self._variables = variables
         # Who is told of a collection must take no lock: see architecture.md. A SimpleQueue's put() may come anywhere.
         self._woken: SimpleQueue[None] = SimpleQueue()
@@ -103,16 +103,19 @@ class ThreadBeat:
 
     def _run(self) -> None:
         while self.alive:
-            due = self._due()
-            if due is None:
-                break
-            works, wait = due(self._port.now())
-            del due  # it would keep its owner alive
-            for work in works:
-                if not self._threads.start(partial(self._do, work)):
-                    self._do(work)  # no thread to be had
-            works.clear()
-            self._wait(min(wait, LONGEST))
+            self._wait(self._begin_works())
+
+    def _begin_works(self) -> float:
+        """Seconds to wait. In a frame of its own: what it holds on to would keep the owner of `due` alive."""
+        due, port = self._due(), self._port()
+        if due is None or port is None:
+            self.alive = False
+            return 0.0
+        works, wait = due(port.now())
+        for work in works:
+            if not self._threads.start(partial(self._do, work, port)):
+                self._do(work, port)  # no thread to be had
+        return min(wait, LONGEST)
 
     def _wait(self, seconds: float) -> None:
         with contextlib.suppress(Empty):
@@ -120,9 +123,9 @@ class ThreadBeat:
             while True:
                 self._woken.get_nowait()
 
-    def _do(self, work: Work) -> None:
+    def _do(self, work: Work, port: SyncPort) -> None:
         if self.alive:
-            self._variables.copy().run(lambda: drive(work(self._port)))
+            self._variables.copy().run(lambda: drive(work(port)))
             self.done += 1
             self.wake()
 
@@ -138,7 +141,7 @@ class LoopBeat:
     threaded = False
 
     def __init__(self, port: AsyncPort, variables: Context, due: Due, loop: asyncio.AbstractEventLoop) -> None:
-        self._port = port
+        self._port = weakref.ref(port)
         self._variables = variables
         self._due = weakref.WeakMethod(due)
         self._loop = loop
@@ -174,20 +177,22 @@ class LoopBeat:
 
     def _beat(self) -> None:
         self._timer.cancel()
-        due = self._due()
-        if self._ended or due is None or getattr(self._loop, "_asyncgens_shutdown_called", False):
-            return  # asyncio.run() has cancelled what there was, and would cancel nothing more
-        works, wait = due(self._port.now())
+        due, port = self._due(), self._port()
+        if self._ended or due is None or port is None:
+            return
+        if getattr(self._loop, "_asyncgens_shutdown_called", False):
+            return  # asyncio.run() has cancelled what there was, and will cancel nothing more
+        works, wait = due(port.now())
         for work in works:
-            task = self._loop.create_task(self._do(work), context=self._variables.copy())
+            task = self._loop.create_task(self._do(work, port), context=self._variables.copy())
             # A loop that is closed without asyncio.run() cancels nothing, and complains of what was under way.
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio's own word for it
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         self._timer = self._loop.call_later(min(wait, LONGEST), self._beat, context=self._variables.copy())
 
-    async def _do(self, work: Work) -> None:
-        await work(self._port)
+    async def _do(self, work: Work, port: AsyncPort) -> None:
+        await work(port)
         self.done += 1
         self._beat()
 
