@@ -463,11 +463,28 @@ def test_a_check_that_hangs_holds_up_no_end_and_leaves_nothing_to_complain_of(en
 
 def test_a_loop_that_is_closed_under_a_check_does_not_complain_of_a_task(fault_server):
     server = fault_server(lambda request: hang() if request.target == "/health" else answer(200))
-    code = "loop = asyncio.new_event_loop()\nloop.run_until_complete(work())\nloop.close()"
+    code = """
+import gc
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(work())
+loop.close()
+del loop, resilience
+
+
+async def another():  # what is kept for a loop is let go of with the first call in another one
+    async with Resilience() as another, another.async_client() as client:
+        await client.get(sys.argv[1])
+
+
+asyncio.run(another())
+gc.collect()
+print("collected")
+"""
     finished = run(
         SETUP.replace("import asyncio", "import logging; logging.basicConfig()\nimport asyncio") + code, server
     )
-    assert finished.returncode == 0
+    assert (finished.returncode, finished.stdout) == (0, "collected\n")
     assert "Task was destroyed" not in finished.stderr
     assert "never awaited" not in finished.stderr
 
