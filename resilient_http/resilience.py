@@ -181,7 +181,7 @@ class Resilience:
         self.sync_port.close()
         if self._sharing is not None:
             self._sharing.end()
-        for discovery in self._discoveries:
+        for discovery in self._discoveries.values():
             discovery.end()
 
     async def aclose(self) -> None:
@@ -216,7 +216,7 @@ class Resilience:
         self.enabled = self.settings.enabled and os.environ.get(SWITCH, "").lower() not in OFF
         shared = self.settings.shared if self.enabled else None
         self._sharing = None if shared is None else Sharing(shared, self._hub)
-        self._discoveries: list[Discovery] = []
+        self._discoveries: dict[str, Discovery] = {}
         named = {name: self._upstream(name, own) for name, own in self.settings.upstreams.items()}
         self._guards: dict[str, Upstream] = {}
         for name in self.settings.guards:
@@ -235,7 +235,7 @@ class Resilience:
         if self._end_threads is not None:
             self._end_threads.detach()
         sharing = () if self._sharing is None else (self._sharing,)
-        self._end_threads = weakref.finalize(self, partial(_end_all, sharing, tuple(self._discoveries)))
+        self._end_threads = weakref.finalize(self, partial(_end_all, sharing, self._discoveries))
         self._end_threads.atexit = False
 
     def _unnamed(self, scheme: str, host: str, port: int) -> Upstream:
@@ -255,8 +255,7 @@ class Resilience:
         if own is None:
             return None
         make = partial(make_source, own, self._backend.module)
-        discovery = Discovery(name, own, make, where(own), nodes, self._hub)
-        self._discoveries.append(discovery)
+        discovery = self._discoveries[name] = Discovery(name, own, make, where(own), nodes, self._hub)
         return discovery
 
     def _nodes(self, name: str, settings: UpstreamSettings, origin: tuple[str, str, int] | None) -> Nodes:
@@ -329,11 +328,11 @@ class Resilience:
         return getattr(over_httpx2, name)
 
 
-def _end_all(sharing: Sequence[Sharing], discoveries: Sequence[Discovery]) -> None:
+def _end_all(sharing: Sequence[Sharing], discoveries: Mapping[str, Discovery]) -> None:
     """Nobody holds the Resilience any more: its threads shall end. The garbage collector calls this, so it is brief."""
     for each in sharing:
         each.end()
-    for discovery in discoveries:
+    for discovery in list(discoveries.values()):
         discovery.let_go()
 
 

@@ -83,9 +83,12 @@ class Endpoints:
             now: Monotonic seconds.
         """
         with self._lock:
-            gone = [member for member in self.members if member not in members]
+            kept = set(members)
+            gone = [member for member in self.members if member not in kept]
+            for member in gone:
+                member.gone = True
             if self.known:  # the first ones are not new: all of them are
-                for member in set(members) - set(self.members):
+                for member in kept - set(self.members):
                     member.since = now
             self._arrange(members)
             self.known = True
@@ -106,6 +109,13 @@ class Endpoints:
         self._reckon_at = -math.inf
         self._slow.intersection_update(members)
         self.ejections.keep(members)
+
+    def adjust(self, balancer: MakeBalancer, now: float, *, zone: str | None, slow_start: float, panic: float) -> None:
+        """Choose in another way from now on."""
+        with self._lock:
+            self._make, self._zone, self._slow_start = balancer, zone, slow_start
+            self._arrange(self.members)
+        self.ejections.adjust(panic, now)
 
     def choose(
         self,

@@ -3,6 +3,8 @@
     cost = took                                 when that is more than the cost, or
     cost = cost x w + took x (1 - w)            with w = e^(-t/decay), t the time since the last one
 
+While there is no news the cost fades likewise, so that one that was slow is tried again some time.
+
 Source: Finagle's "Peak EWMA" load metric (Clients > Load Balancing, in its user guide).
 """
 
@@ -15,16 +17,16 @@ DECAY = 10.0
 
 
 class PeakEwma:
-    """The cost of one endpoint, seconds. Thread-safe.
+    """How long one endpoint takes. Thread-safe.
 
     Args:
         decay: Seconds in which an old cost fades to 1/e.
     """
 
-    __slots__ = ("_at", "_decay", "_lock", "cost")
+    __slots__ = ("_at", "_cost", "_decay", "_lock")
 
     def __init__(self, decay: float = DECAY) -> None:
-        self.cost = 0.0
+        self._cost = 0.0
         self._decay = decay
         self._at = 0.0
         self._lock = threading.Lock()
@@ -32,9 +34,13 @@ class PeakEwma:
     def observe(self, took: float, now: float) -> None:
         """An attempt took so long."""
         with self._lock:
-            if took > self.cost:
-                self.cost = took
+            if took > self._cost:
+                self._cost = took
             else:
                 kept = math.exp(-max(0.0, now - self._at) / self._decay)
-                self.cost = self.cost * kept + took * (1.0 - kept)
+                self._cost = self._cost * kept + took * (1.0 - kept)
             self._at = now
+
+    def cost(self, now: float) -> float:
+        """Seconds; 0.0 when nothing is known."""
+        return self._cost * math.exp(-max(0.0, now - self._at) / self._decay) if self._cost else 0.0

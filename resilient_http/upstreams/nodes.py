@@ -77,17 +77,13 @@ class Nodes:
         self._hub = hub
         self.named = origin is None
         self._circuits = circuits
+        self._zone = zone
         self._listeners = listeners
         self._rng = rng or random.Random()
-        discovery = settings.discovery
-        self._host = settings.host or (None if discovery is None else discovery.host)  # what they are called together
-        balance = settings.balance
         self.endpoints = Endpoints(
-            [self._make(origin)] if origin else [self._made_of(each) for each in settings.endpoints],
-            balancer_of(balance),
-            zone=zone,
-            slow_start=balance.slow_start or 0.0,
-            panic=balance.panic,
+            [self._make(origin)] if origin else [self._as_told(each) for each in settings.endpoints],
+            balancer_of(settings.balance),
+            **_choosing(settings, zone),
         )
         self.endpoints.ejections.on_panic = self._tell_panic
 
@@ -96,6 +92,12 @@ class Nodes:
         """That of all of them; "http" while none is known."""
         members = self.endpoints.members
         return members[0].scheme if members else "http"
+
+    @property
+    def _host(self) -> str | None:
+        """What they are called all together, or None where each has its own name."""
+        own = self._settings
+        return own.host or (None if own.discovery is None else own.discovery.host)
 
     def is_one(self, origin: str) -> bool:
         """Whether an origin is one of them, or is what they are called: a Location that names it means the upstream."""
@@ -114,45 +116,86 @@ class Nodes:
         Returns:
             Whether anything has changed.
         """
-        before = {(member.scheme, member.host, member.port): member for member in self.endpoints.members}
-        members = [self._made_of(each, before.get(each.origin)) for each in found]
-        if self.endpoints.known and [_facts(each) for each in before.values()] == [_facts(each) for each in members]:
+        members = self.endpoints.members
+        before = {(member.scheme, member.host, member.port): member for member in members}
+        told = {each.origin: (each.weight, each.backup, each.zone) for each in found}
+        known = {origin: (member.weight, member.backup, member.zone) for origin, member in before.items()}
+        if self.endpoints.known and told == known:
             return False
-        gone = self.endpoints.replace(members, now)
+        after = [self._as_told(each, before.get(each.origin)) for each in found]
+        gone = self.endpoints.replace(after, now)
         if self.on_gone is not None:
             for member in gone:
                 self.on_gone(member)
         if self._hub.listeners:
-            added = tuple(member.url for member in members if member not in before.values())
+            added = tuple(member.url for member in after if member not in members)
             self._hub.emit(EndpointsChanged(self._upstream, added, tuple(member.url for member in gone)))
         return True
+
+    def adjust(self, settings: UpstreamSettings, zone: str | None, now: float) -> None:
+        """Go by other settings from now on. Endpoints keep what they know; those reached in another way connect anew.
+
+        Args:
+            settings: The upstream's.
+            zone: Where this process stands, or None.
+            now: Monotonic seconds.
+        """
+        before, self._settings = self._settings, settings
+        for member in self.endpoints.members:
+            self._adjust_circuit(member)
+            link = self._link(member)
+            if link != member.link:
+                member.link = link
+                if self.on_gone is not None:
+                    self.on_gone(member)  # its connections, not itself
+        if (before.balance, self._zone) != (settings.balance, zone):
+            self._zone = zone
+            self.endpoints.adjust(balancer_of(settings.balance), now, **_choosing(settings, zone))
+        # Where they are found out, those of the settings are for the time until they are.
+        found_out = settings.discovery is not None and (self.endpoints.known or not settings.endpoints)
+        if self.named and not found_out and (before.discovery or before.endpoints != settings.endpoints):
+            self.replace(settings.endpoints, now)
+
+    def _adjust_circuit(self, member: Endpoint) -> None:
+        own = self._settings.circuit
+        if own is None or not self._circuits:
+            member.circuit = None
+            member.outcomes = OutcomeRules()
+        elif member.circuit is None:
+            self._add_circuit(member, own)
+        else:
+            member.circuit.adjust(circuit_rules(own))
+            member.outcomes = outcome_rules(own)
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """JSON-able: each endpoint as it stands."""
         return [_status(member, self.endpoints.ejections, now) for member in self.endpoints.members]
 
-    def _made_of(self, settings: EndpointSettings, known: Endpoint | None = None) -> Endpoint:
-        """An endpoint as it is told to be; the one that is known already, unless it is not the same any more."""
-        told = (settings.weight, settings.backup, settings.zone)
-        if known is not None and (known.weight, known.backup, known.zone) == told:
-            return known
-        made = known or self._make(settings.origin)
-        made.weight, made.backup, made.zone = told
-        return made
+    def _as_told(self, settings: EndpointSettings, known: Endpoint | None = None) -> Endpoint:
+        endpoint = self._make(settings.origin) if known is None else known
+        endpoint.weight, endpoint.backup, endpoint.zone = settings.weight, settings.backup, settings.zone
+        return endpoint
 
     def _make(self, origin: tuple[str, str, int]) -> Endpoint:
-        own, host = self._settings, self._host
         endpoint = Endpoint(*origin)
-        if own.circuit is not None and self._circuits:
-            endpoint.circuit = Circuit(
-                f"{self._upstream} at {endpoint.url}",
-                circuit_rules(own.circuit),
-                rng=self._rng,
-                listeners=self._listeners,
-                on_change=partial(self._tell_circuit, endpoint),
-            )
-            endpoint.outcomes = outcome_rules(own.circuit)
-        endpoint.link = Link(
+        endpoint.link = self._link(endpoint)
+        if self._settings.circuit is not None and self._circuits:
+            self._add_circuit(endpoint, self._settings.circuit)
+        return endpoint
+
+    def _add_circuit(self, endpoint: Endpoint, settings: CircuitSettings) -> None:
+        endpoint.outcomes = outcome_rules(settings)
+        endpoint.circuit = Circuit(
+            f"{self._upstream} at {endpoint.url}",
+            circuit_rules(settings),
+            rng=self._rng,
+            listeners=self._listeners,
+            on_change=partial(self._tell_circuit, endpoint),
+        )
+
+    def _link(self, endpoint: Endpoint) -> Link:
+        own, host = self._settings, self._host
+        return Link(
             host=(host or endpoint.netloc) if self.named else None,
             server_name=(urlsplit(f"//{host}").hostname if host else endpoint.host) if self.named else None,
             verify=own.tls.verify,
@@ -163,7 +206,6 @@ class Nodes:
             keepalive_expiry=own.pool.keepalive_expiry,
             max_age=math.inf if own.pool.max_age is None else own.pool.max_age,
         )
-        return endpoint
 
     def _tell_circuit(self, endpoint: Endpoint, circuit: Circuit, state: str) -> None:
         if self.on_change is not None:
@@ -183,8 +225,9 @@ class Nodes:
             self._hub.emit(kind(self._upstream, wanted, total))
 
 
-def _facts(member: Endpoint) -> tuple[Any, ...]:
-    return member, member.weight, member.backup, member.zone
+def _choosing(settings: UpstreamSettings, zone: str | None) -> dict[str, Any]:
+    own = settings.balance
+    return {"zone": zone, "slow_start": own.slow_start or 0.0, "panic": own.panic}
 
 
 def balancer_of(settings: BalanceSettings) -> MakeBalancer:

@@ -31,5 +31,5 @@ def ewma(members: Sequence[Endpoint], decay: float = DECAY) -> P2C:
 
 def ewma_load(member: Endpoint, now: float) -> float:
     """How long one more request there would take, over its weight."""
-    busy, cost = member.busy(now), 0.0 if member.ewma is None else member.ewma.cost
+    busy, cost = member.busy(now), 0.0 if member.ewma is None else member.ewma.cost(now)
     return (cost * (busy + 1.0) if cost else UNKNOWN * busy) / member.weight
