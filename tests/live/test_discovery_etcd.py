@@ -8,11 +8,14 @@ import logging
 import threading
 import time
 
+import httpx
 import pytest
 
 from resilient_http import NoEndpoint, Resilience, deadline
 from resilient_http.events import DiscoveryFailed, DiscoveryRestored, EndpointsChanged
-from tests.live.servers import FaultServer, answer, hang, raw
+from resilient_http.settings.discovery import EtcdSettings
+from resilient_http.upstreams.sources.etcd import Etcd as EtcdSource
+from tests.live.servers import Behaviour, FaultServer, answer, hang, raw
 from tests.live.sharing_process import within
 
 PREFIX = "/services/payments/"
@@ -171,7 +174,19 @@ def test_it_goes_on_after_a_compaction(etcd, watch, fault_server):
     watcher.sees(server.url, "http://127.0.0.1:10", "http://127.0.0.1:99")
 
 
-def test_a_watch_of_what_was_compacted_reads_anew(fault_server, watch):
+def test_a_watch_of_what_was_compacted_ends_at_once(etcd):
+    etcd.put(PREFIX + "a", "http://127.0.0.1:1")
+    for _ in range(3):
+        etcd.put(PREFIX + "a", "http://127.0.0.1:2")
+    etcd.compact()
+    source = EtcdSource(EtcdSettings(url=etcd.url, prefix=PREFIX), httpx, 2.0, 30.0)
+    began = time.monotonic()
+    assert list(source._changes(2)) == []
+    assert time.monotonic() - began < 10.0
+    source.close()
+
+
+def test_what_was_compacted_while_nobody_looked_is_read_anew(fault_server, watch):
     """What etcd says then, line by line: it cannot be had by timing."""
     node = fault_server()
     reads = []
@@ -185,13 +200,26 @@ def test_a_watch_of_what_was_compacted_reads_anew(fault_server, watch):
         created = {"result": {"header": {"revision": "7"}, "created": True}}
         cancelled = {"result": {"header": {}, "canceled": True, "compact_revision": "9"}}
         assert json.loads(request.body)["create_request"]["start_revision"] == "8"
-        return answer(200, f"{json.dumps(created)}\n{json.dumps(cancelled)}\n")
+        return said_and_silent(created, cancelled)
 
     server = fault_server(treat)
-    watcher = watch(server.url, confirm_after=None)
+    watcher = watch(server.url, confirm_after=None, interval=60.0)
     watcher.call()
     watcher.sees("http://127.0.0.1:1")
     assert DiscoveryFailed not in watcher.kinds()
+
+
+def said_and_silent(*lines):
+    """A stream of lines that does not end."""
+
+    def act(exchange):
+        exchange.send_head(200, {"Transfer-Encoding": "chunked"})
+        for line in lines:
+            text = f"{json.dumps(line)}\n".encode()
+            exchange.send(b"%x\r\n%b\r\n" % (len(text), text))
+        exchange.wait()
+
+    return Behaviour(act)
 
 
 def test_it_survives_the_death_and_the_return_of_etcd(etcd, watch, fault_server, caplog):
