@@ -247,8 +247,9 @@ def test_it_survives_the_death_and_the_return_of_etcd(etcd, watch, fault_server,
 def test_a_watch_whose_etcd_hangs_is_noticed(etcd, watch, fault_server):
     server = fault_server()
     etcd.put(PREFIX + "a", server.url)
-    watcher = watch(etcd, interval=0.5)
+    watcher = watch(etcd, interval=1.0)
     watcher.call()
+    time.sleep(0.5)  # the watch stands
     etcd.freeze()
     try:
         within(10.0, lambda: status(watcher.resilience)["failing"] == "it did not answer in time")
@@ -292,6 +293,24 @@ def test_a_first_call_with_no_etcd_ends_with_its_deadline(caller, refused_url):
     assert "it cannot be reached (ConnectError)" in said
 
 
+def test_a_proxy_of_the_environment_is_not_asked(etcd, watch, fault_server, refused_url, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", refused_url)
+    monkeypatch.setenv("ALL_PROXY", refused_url)
+    etcd.put(PREFIX + "a", fault_server().url)
+    assert watch(etcd).call().status_code == 200
+
+
+def test_a_watch_may_be_silent_for_longer_than_an_answer_may_take(fault_server, watch):
+    node = fault_server()
+    read = json.dumps({"header": {"revision": "7"}, "kvs": [{"key": "YQ==", "value": _encoded(node.url)}]})
+    created = said_and_silent({"result": {"header": {"revision": "7"}, "created": True}})
+    server = fault_server(lambda request: answer(200, read) if request.target == "/v3/kv/range" else created)
+    watcher = watch(server.url, timeout=0.3, interval=60.0)
+    watcher.call()
+    time.sleep(1.5)
+    assert [request.target for request in server.requests] == ["/v3/kv/range", "/v3/watch"]
+
+
 def test_an_empty_prefix_is_waited_for(etcd, watch, fault_server):
     watcher = watch(etcd, first_wait=0.5)
     with pytest.raises(NoEndpoint, match="it names no endpoint"):
@@ -310,16 +329,17 @@ def test_it_authenticates_and_does_so_anew_when_its_token_is_not_valid_any_more(
     server = fault_server()
     etcd.put(PREFIX + "a", server.url)
     etcd.lock("reader", SECRET)
-    watcher = watch(etcd, user="reader", password=SECRET)
+    watcher = watch(etcd, user="reader", password=SECRET, interval=0.5)
     watcher.call()
     etcd.put(PREFIX + "b", "http://127.0.0.1:1")
     watcher.sees(server.url, "http://127.0.0.1:1")
-    etcd.kill()  # its tokens are in its memory
-    etcd.start()
-    etcd.token = None
-    etcd.token = etcd.ask("/auth/authenticate", {"name": "root", "password": "root"})["token"]
+    etcd.ask("/auth/user/changepw", {"name": "reader", "password": SECRET})  # its tokens are not valid any more
     etcd.delete(PREFIX + "b")
+    within(10.0, lambda: "401 Unauthorized" in caplog.text)
     watcher.sees(server.url)
+    time.sleep(1.0)
+    assert status(watcher.resilience)["age"] < 1.0
+    assert DiscoveryFailed not in watcher.kinds()
     told = (
         caplog.text + repr(watcher.told) + json.dumps(watcher.resilience.status()) + repr(watcher.resilience.settings)
     )
@@ -378,7 +398,8 @@ def test_garbage_is_a_failure(behaviour, why, watch):
 
 
 @pytest.mark.parametrize(
-    "line", ["<html>", "[]", "7", '{"result": {"events": 7}}', '{"error": {"code": 7}}', '{"result": {"events": [{}]}}']
+    "line",
+    ["", "<html>", "[]", "7", '{"result": {"events": 7}}', '{"error": {"code": 7}}', '{"result": {"events": [{}]}}'],
 )
 def test_a_watch_that_says_garbage_is_begun_anew_and_not_at_full_speed(line, watch, fault_server):
     node = fault_server()
