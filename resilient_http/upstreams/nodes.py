@@ -95,9 +95,9 @@ class Nodes:
 
     @property
     def _host(self) -> str | None:
-        """What they are called all together, or None where each has its own name."""
-        own = self._settings
-        return own.host or (None if own.discovery is None else own.discovery.host)
+        """What they are called together, where that is not the name of each."""
+        discovery = self._settings.discovery
+        return self._settings.host or (None if discovery is None else discovery.host)
 
     def is_one(self, origin: str) -> bool:
         """Whether an origin is one of them, or is what they are called: a Location that names it means the upstream."""
