@@ -159,7 +159,9 @@ class Nodes:
         if (before.balance, self.zone) != (settings.balance, zone):
             self.zone = zone
             self.endpoints.adjust(balancer_of(settings.balance), now, **_choosing(settings, zone))
-        if self.named and settings.discovery is None:
+        # Where they are found out, those of the settings are for the time until they are.
+        found_out = settings.discovery is not None and (self.endpoints.known or not settings.endpoints)
+        if self.named and not found_out and (before.discovery or before.endpoints != settings.endpoints):
             self.replace(settings.endpoints, now)
 
     def _adjust_circuit(self, member: Endpoint) -> None:
