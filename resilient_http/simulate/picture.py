@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,16 +17,17 @@ from resilient_http.simulate.slice import Figures
 LOOKS = (("#009E73", "-"), ("#D55E00", "--"), ("#0072B2", "-."), ("#CC79A7", ":"))
 MADE = "#8c8c8c"
 KINDS = (".svg", ".png")
+LOGARITHMIC = "seconds waited, p99"
+AT_ONCE = 0.001  # seconds: what is refused takes none, and a logarithm has no place for that
 
 PANELS: tuple[tuple[str, Callable[[Figures], float | None]], ...] = (
     ("good answers a second", lambda one: one.goodput),
-    ("seconds waited, p99", lambda one: one.p99),
+    (LOGARITHMIC, lambda one: None if one.p99 is None else max(one.p99, AT_ONCE)),
     ("requests a second", lambda one: one.sent),
     ("useful work, share", lambda one: one.useful),
     ("circuits open, share", lambda one: one.circuits_open),
     ("retry budget, tokens", lambda one: one.budget),
 )
-LOGARITHMIC = "seconds waited, p99"
 
 
 def check_drawable(path: str) -> None:
@@ -57,7 +59,8 @@ def draw(results: Mapping[str, Result], path: str) -> None:
         for axis, (title, of) in zip(axes, PANELS, strict=True):
             _fill(axis, title, of, results)
             _mark_phases(axis, first, named=axis is axes[0])
-        axes[0].set_title(f"{first.title}: {first.upstream}, {len(first.nodes)} nodes", loc="left", pad=16)
+        title = textwrap.fill(f"{first.title}: {first.upstream}, {len(first.nodes)} nodes", 100)
+        axes[0].set_title(title, loc="left", pad=16, fontsize=9)
         axes[0].legend(fontsize=7, loc="lower left", framealpha=0.9)
         axes[-1].set_xlabel("seconds")
         metadata = {"Date": None} if path.lower().endswith(".svg") else {"Software": None}
@@ -79,8 +82,9 @@ def _fill(axis: Any, title: str, of: Callable[[Figures], float | None], results:
 
 
 def _points(result: Result, of: Callable[[Figures], float | None]) -> tuple[list[float], list[float]]:
-    values = [(one.begin + one.end) / 2 for one in result.series], [of(one) for one in result.series]
-    return values[0], [float("nan") if value is None else value for value in values[1]]
+    middles = [(one.begin + one.end) / 2 for one in result.series]
+    values = [of(one) for one in result.series]
+    return middles, [float("nan") if value is None else value for value in values]
 
 
 def _mark_phases(axis: Any, result: Result, *, named: bool) -> None:

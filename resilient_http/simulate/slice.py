@@ -111,7 +111,7 @@ class Figures:
             p99=waited.quantile(0.99),
             requests=sent / calls if calls else None,
             sent=sent / seconds,
-            useful=_total(one.useful for one in slices) / work if work else None,
+            useful=min(1.0, _total(one.useful for one in slices) / work) if work else None,
             circuits_open=_total(one.opened for one in slices) / seconds,
             budget=slices[-1].tokens,
             waiting=slices[-1].waiting,
