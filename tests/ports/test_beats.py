@@ -101,7 +101,7 @@ def test_it_asks_again_when_it_is_woken(beats, threaded):
     async def main():
         owner = Owner()
         beat = beats.begin(owner.due, threaded=threaded)
-        await until(lambda: owner.asked.is_set())
+        await until(owner.asked.is_set)
         owner.works = [noting(seen)]
         await asyncio.to_thread(beat.wake)
         await until(lambda: beat.done)
@@ -143,7 +143,7 @@ def test_it_ends_when_its_owner_is_gone(beats, threaded):
     async def main():
         owner = Owner()
         beat = beats.begin(owner.due, threaded=threaded)
-        await until(lambda: owner.asked.is_set())
+        await until(owner.asked.is_set)
         thread = [each for each in threading.enumerate() if each.name == "resilient-http health"]
         del owner
         gc.collect()
