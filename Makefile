@@ -9,12 +9,12 @@ VENV ?= .venv
 # Most tests wait, so a few processes more than cores; PYTEST_WORKERS=0 runs them in one, for a debugger.
 PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
-BENCH ?= overhead pipeline policies request_client throughput tail tail_at_scale storm deadlines soak
+BENCH ?= overhead pipeline policies request_client throughput tail tail_at_scale balance storm deadlines soak
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := django,fastapi,otel,httpx2,aiohttp,http2,redis,dns,dev
+EXTRAS := django,fastapi,otel,httpx2,aiohttp,http2,redis,dns,yaml,watch,dev
 
 .PHONY: help
 help:  ## Show the targets
@@ -52,7 +52,7 @@ bench-tools: $(READY)  ## Install what the benchmarks compare with and load with
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[bench]' -c constraints.txt
 
 .PHONY: bench
-bench: bench-tools  ## Run the benchmarks (75 minutes; BENCH="throughput tail" to choose) and make docs/performance.md
+bench: bench-tools  ## Run the benchmarks (80 minutes; BENCH="throughput tail" to choose) and make docs/performance.md
 	@for script in $(BENCH); do echo "==> $$script"; $(BIN)/python benchmarks/$$script.py $(BENCH_ARGS) || exit 1; done
 	@$(BIN)/python benchmarks/page.py
 

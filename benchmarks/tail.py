@@ -19,10 +19,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.command import parse, parser
+from harness.pace import paced, requests_at
 from harness.picture import Panel
 from harness.report import Report, Table
 from harness.rounds import interleaved, quantile, ratio
-from harness.servers import ask, node
+from harness.servers import node
 
 from resilient_http import Resilience
 
@@ -94,22 +95,6 @@ async def calls(scene: str, urls: Sequence[str], settings: dict[str, Any], optio
         before = requests_at(urls)
         late = await paced(one, range(int(options.rate * options.seconds)), options.rate)
     return Turn(sorted(waits), (requests_at(urls) - before) / len(waits), failed, late)
-
-
-async def paced(call: Any, keys: Sequence[int], rate: float) -> float:
-    """Make the calls at that rate, and wait for the last one; gives by how much one was made too late."""
-    began, late = time.monotonic(), 0.0
-    async with asyncio.TaskGroup() as tasks:
-        for number, key in enumerate(keys):
-            due = began + number / rate
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            late = max(late, time.monotonic() - due)
-            tasks.create_task(call(key))
-    return late
-
-
-def requests_at(urls: Sequence[str]) -> int:
-    return sum(ask(f"{url}/_account")["requests"] for url in urls)
 
 
 def show(report: Report, scene: str, turns: dict[str, list[Turn]]) -> None:

@@ -157,6 +157,27 @@ class EndpointsChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DiscoveryFailed(Event):
+    """Where the nodes are asked for, there is no answer that can be used (`why`), so those that are known stay."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryRestored(Event):
+    """Where the nodes are asked for, there is an answer again, after `failed_for` seconds."""
+
+    failed_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryHeld(Event):
+    """An answer that takes away too many nodes at once (`missing`, their URLs) waits for another one that says so."""
+
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RoutePaused(Event):
     """An upstream asked (429) to be left alone, and is on that route and with that credential, for `seconds`."""
 
@@ -183,6 +204,25 @@ class SharingRestored(Event):
     """What processes share can be reached again, after `lost_for` seconds. `upstream` is ""."""
 
     lost_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsReloaded(Event):
+    """The settings changed while the process runs, as `by` asked. Each of `changes` reads "path: old -> new".
+
+    `upstream` is "": it is all.
+    """
+
+    by: str
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRejected(Event):
+    """Other settings were offered, by `by`, and `why` they are wrong; all is as it was. `upstream` is ""."""
+
+    by: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

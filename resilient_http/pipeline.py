@@ -3,6 +3,7 @@
     call ring, once per hop
         fallback        outermost: it answers for whatever failed, a passed deadline included
         middleware      the user's, in the order of the settings: sees what the call really ends with, not the fallback
+        discovery       before the deadline, which would hide why no node is known; only where nodes are found out
         deadline        it bounds everything below, waits between attempts included; middleware is bound by it too
         retry           inside the deadline, so that it can ask what still fits
         hedge           innermost, around one attempt and its twin: a repeat is never hedged
@@ -37,6 +38,7 @@ from resilient_http.policies.adaptive import AdaptivePolicy
 from resilient_http.policies.balance import BalancePolicy
 from resilient_http.policies.concurrency import ADVICE, ConcurrencyObserver, ConcurrencyPolicy
 from resilient_http.policies.deadline import DeadlinePolicy
+from resilient_http.policies.discovery import DiscoveryPolicy
 from resilient_http.policies.fallback import FallbackPolicy, FixedAnswer, FunctionAnswer, Source
 from resilient_http.policies.headers import HeadersPolicy
 from resilient_http.policies.hedge import HedgePolicy, HedgeRules
@@ -68,7 +70,7 @@ def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTrace
     repeatable = frozenset(IDEMPOTENT_METHODS if retry is None else retry.methods)
     if not upstream.enabled:  # the user's timeout= is httpx's own then
         balance = BalancePolicy(upstream.endpoints, hub, trusts_marker=settings.trust_dependency_marker)
-        return _pipeline([], [balance, TimeoutPolicy(None, {})], repeatable)
+        return _pipeline(_discovery(upstream, None), [balance, TimeoutPolicy(None, {})], repeatable)
 
     attempt_ring: list[AttemptPolicy] = [
         *_pauses(settings, upstream, hub),
@@ -83,11 +85,12 @@ def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTrace
     call_ring: list[CallPolicy] = [
         *_fallback(upstream, settings.fallback, hub),
         *(CallMiddlewarePolicy(each, settings.timeout.total) for each in middleware.call),
+        *_discovery(upstream, settings.timeout.total),
         DeadlinePolicy(settings.timeout.total),
     ]
     if retry is not None:
         rules, backoff = _retry_rules(retry, settings), Backoff(**retry.backoff.model_dump())
-        call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.repeats, hub))
+        call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.record.repeats, hub))
     hedge = None if settings.hedge is None else _hedge(settings.hedge, settings, upstream, hub)
     return _pipeline(call_ring, attempt_ring, repeatable, hedge, makes_key=settings.idempotency_key == "auto")
 
@@ -107,7 +110,7 @@ def compose_guard(upstream: Upstream, settings: GuardSettings, hub: Hub) -> Pipe
             retry.max_attempts, frozenset(), GUARDED, retry.classify, retry.max_wait, observe=retry.observe
         )
         backoff = Backoff(**retry.backoff.model_dump())
-        call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.repeats, hub))
+        call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.record.repeats, hub))
     return _pipeline(call_ring, attempt_ring, frozenset())
 
 
@@ -140,29 +143,34 @@ def _fallback(upstream: Upstream, settings: FallbackSettings | None, hub: Hub) -
     else:
         stale = settings.stale or StaleSettings()
         store = stale.store if upstream.memory is None else upstream.memory
-        source = StaleAnswer(store, stale.max_age, stale.key, stale.wait, upstream.fallbacks)
+        source = StaleAnswer(store, stale.max_age, stale.key, stale.wait, upstream.record.fallbacks)
     statuses = frozenset(settings.statuses)
-    return [FallbackPolicy(source, statuses, upstream.fallbacks, hub, observe=settings.observe)]
+    return [FallbackPolicy(source, statuses, upstream.record.fallbacks, hub, observe=settings.observe)]
+
+
+def _discovery(upstream: Upstream, total: float | None) -> list[CallPolicy]:
+    search = upstream.discovery
+    return [] if search is None else [DiscoveryPolicy(upstream.endpoints, search, total)]
 
 
 def _pauses(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> list[AttemptPolicy]:
     own = settings.pauses
     if own is None or own.route is None:
         return []
-    by_path, tally = own.by == "path", upstream.pause_decisions
-    return [PausePolicy(upstream.pauses, own.route, tally, hub, by_path=by_path, observe=own.observe)]
+    by_path, tally = own.by == "path", upstream.record.pause_decisions
+    return [PausePolicy(upstream.record.pauses, own.route, tally, hub, by_path=by_path, observe=own.observe)]
 
 
 def _rate_limit(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> list[AttemptPolicy]:
     own, bucket = settings.rate_limit, upstream.bucket
     if own is None or bucket is None:
         return []
-    usual, tally = upstream.endpoints.usual, upstream.rate_decisions
+    usual, tally = upstream.endpoints.usual, upstream.record.rate_decisions
     return [RateLimitPolicy(bucket, own.wait, usual, tally, hub, observe=own.observe)]
 
 
 def _concurrency(settings: UpstreamSettings, upstream: Upstream, hub: Hub, advice: str = ADVICE) -> list[AttemptPolicy]:
-    usual, tally, priority = upstream.endpoints.usual, upstream.refusals, settings.priority
+    usual, tally, priority = upstream.endpoints.usual, upstream.record.refusals, settings.priority
     ring: list[AttemptPolicy] = [
         ConcurrencyPolicy(upstream.limit, settings.timeout.pool, usual, tally, priority, advice),
     ]
@@ -204,7 +212,9 @@ def _hedge(hedge: HedgeSettings, settings: UpstreamSettings, upstream: Upstream,
     by_socks = settings.proxy is not None and settings.proxy.get_secret_value().startswith("socks")
     cuttable = not (settings.http2 or by_socks)
     rules = HedgeRules(hedge.seconds, hedge.quantile, statuses, cuttable, hedge.observe)
-    return HedgePolicy(rules, upstream.latency, upstream.budget, upstream.endpoints.usual, upstream.hedges, hub)
+    return HedgePolicy(
+        rules, upstream.record.latency, upstream.budget, upstream.endpoints.usual, upstream.record.hedges, hub
+    )
 
 
 def _headers(settings: UpstreamSettings) -> list[AttemptPolicy]:

@@ -120,6 +120,22 @@ class Tail(Node):
         return rng.lognormvariate(math.log(self.MEDIAN), self.SIGMA)
 
 
+class Uneven(Node):
+    """Takes around 10 ms, lognormal, times its `factor`; and fails a share of its requests, at once, with 503."""
+
+    MEDIAN, SIGMA = 0.010, 0.3
+
+    def __init__(self, name: str, *, factor: float = 1.0, fails: float = 0.0) -> None:
+        super().__init__()
+        self._rng, self._factor, self._fails = random.Random(name), factor, fails
+
+    async def serve(self, path: str, writer: asyncio.StreamWriter) -> Answer:
+        if self._rng.random() < self._fails:
+            return 503, b"{}"
+        await asyncio.sleep(self._factor * self._rng.lognormvariate(math.log(self.MEDIAN), self.SIGMA))
+        return 200, b"{}"
+
+
 class Limited(Node):
     """Serves so many requests at a time and lets others wait, in a queue that ends; beyond it it answers 503 at once.
 
@@ -206,7 +222,7 @@ class Moody(Node):
         await self.listen(port)
 
 
-KINDS = {"tail": Tail, "limited": Limited, "moody": Moody}
+KINDS = {"tail": Tail, "uneven": Uneven, "limited": Limited, "moody": Moody}
 
 
 async def main() -> None:

@@ -30,16 +30,17 @@ PATHS = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(BENCHMARKS)])}
 @contextlib.contextmanager
 def nginx() -> Iterator[str]:
     """The URL of an nginx with one worker that answers a small JSON, and writes no log."""
-    with tempfile.TemporaryDirectory() as root, Nginx(_nginx(), Path(root), SMALL_JSON) as server:
+    with tempfile.TemporaryDirectory() as root, Nginx(nginx_command(), Path(root), SMALL_JSON) as server:
         yield server.url
 
 
 def nginx_version() -> str:
-    told = subprocess.run([_nginx(), "-v"], capture_output=True, text=True, check=True).stderr
+    told = subprocess.run([nginx_command(), "-v"], capture_output=True, text=True, check=True).stderr
     return told.strip().rpartition("/")[2]
 
 
-def _nginx() -> str:
+def nginx_command() -> str:
+    """Its path; the benchmark ends here where there is none."""
     return find_nginx() or sys.exit("nginx is missing; install it with: apt-get install nginx-light")
 
 

@@ -99,14 +99,22 @@ def _mistake(details: Any, below: tuple[str, ...]) -> tuple[SettingsMistake, obj
         path += deeper
         for key in deeper:
             value = value.get(key) if isinstance(value, Mapping) else None
-    secret = "proxy" in path or "redis" in path or {"health", "headers"} <= {*path}
-    hidden = secret or value is None or isinstance(value, (Mapping, list, tuple))
+    if _is_secret(path, message) or (path[-2:] == ("discovery", "source") and not isinstance(value, str)):
+        value = None
+    hidden = value is None or isinstance(value, (Mapping, list, tuple)) or "proxy" in path or "redis" in path
     shown = (
         ""
         if hidden
         else f" (got {SECRETS.sub(lambda found: '***@' if found[0].endswith('@') else '***', repr(value))})"
     )
     return SettingsMistake(path, f"{message}{shown}", known), value
+
+
+def _is_secret(path: tuple[str, ...], message: str) -> bool:
+    """Whether what stands there may be one: below a misspelt key of discovery's or of health checks' too."""
+    if path[-1:] in (("password",), ("token",)) or {"health", "headers"} <= {*path}:
+        return True
+    return message == "unknown key" and ("discovery" in path or "health" in path)
 
 
 def _masked(secret: re.Match[str]) -> str:

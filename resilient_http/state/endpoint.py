@@ -22,6 +22,7 @@ from resilient_http.state.peak_ewma import PeakEwma
 
 PENALTY = 4.0
 HALF_LIFE = 5.0
+MOST = 8 * PENALTY  # so that it is gone within half a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,14 @@ class Endpoint:
 
     def busy(self, now: float) -> float:
         """Requests in flight and the fading penalty."""
-        return self.in_flight + self._faded(now) if self._penalty else self.in_flight
+        return self.in_flight + self.penalty(now) if self._penalty else self.in_flight
+
+    def penalty(self, now: float) -> float:
+        """What failures and slow answers have left of theirs."""
+        if not self._penalty:
+            return 0.0
+        passed = now - self._penalised
+        return self._penalty * 2.0 ** (-passed / HALF_LIFE) if passed < 20 * HALF_LIFE else 0.0
 
     def penalise(self, now: float) -> None:
         """It failed, or took far longer than its siblings do: for a while it weighs more."""
@@ -226,16 +234,13 @@ class Endpoint:
         was_closed = circuit.closed
         for _ in range(times):
             circuit.record(permit, outcome, now, error, took)
-        if not was_closed and circuit.closed:
+        if not was_closed and circuit.closed:  # its probes were answered: what was before is no news any more
             self.since = now
+            self._penalty = 0.0
 
     def _penalise(self, now: float) -> None:
-        self._penalty = self._faded(now) + PENALTY
+        self._penalty = min(MOST, self.penalty(now) + PENALTY)
         self._penalised = now
-
-    def _faded(self, now: float) -> float:
-        passed = now - self._penalised
-        return self._penalty * 2.0 ** (-passed / HALF_LIFE) if passed < 20 * HALF_LIFE else 0.0
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.url}>"

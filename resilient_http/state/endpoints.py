@@ -109,6 +109,13 @@ class Endpoints:
         self._slow = self._slow.intersection(members)
         self.ejections.keep(members)
 
+    def adjust(self, balancer: MakeBalancer, now: float, *, zone: str | None, slow_start: float, panic: float) -> None:
+        """Choose in another way from now on."""
+        with self._lock:
+            self._make, self._zone, self._slow_start = balancer, zone, slow_start
+            self._arrange(self.members)
+        self.ejections.adjust(panic, now)
+
     def choose(
         self,
         now: float,
@@ -181,7 +188,7 @@ class Endpoints:
         if not healthy:
             self.ejections.eject(member, "unhealthy", now)
             return
-        if member in self.ejections.out(now):
+        if "unhealthy" in self.ejections.reasons(member, now) and member in self.ejections.out(now):
             member.since = now
         self.ejections.readmit(member, "unhealthy", now)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from resilient_http.call import Port
@@ -72,11 +72,16 @@ class HealthChecks:
         self._beat: Beat | None = None
         self._lock = threading.Lock()
 
-    def watch(self, upstream: Upstream) -> None:
-        """Check its endpoints too, if its settings say so; before the first call."""
-        if upstream.settings.health is not None and upstream.named:
-            self._watched.append(upstream)
+    def watch(self, upstreams: Iterable[Upstream]) -> None:
+        """These are checked from now on, as far as their settings say so."""
+        watched = [upstream for upstream in upstreams if upstream.settings.health is not None and upstream.named]
+        for upstream in watched:
             upstream.nodes.on_replaced = self.wake
+        with self._lock:
+            self._watched = watched
+            if self._checker is not None:
+                self._checker.watch(watched)
+        self.wake()
 
     def begin(self, port: Port) -> None:
         """There is a call through this port: have the checks go on. Cheap when they do."""

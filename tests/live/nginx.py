@@ -25,6 +25,7 @@ http {{
     scgi_temp_path {root}/scgi;
     uwsgi_temp_path {root}/uwsgi;
     keepalive_requests 1000000;
+    {http}
     server {{
         listen 127.0.0.1:{port};
         {server}
@@ -48,15 +49,16 @@ class Nginx:
         command: Path of nginx.
         root: An empty directory of its own.
         server: What stands in the server block: locations, and the like.
+        http: What stands beside it: upstreams, and the like.
     """
 
-    def __init__(self, command: str, root: Path, server: str = HELLO) -> None:
+    def __init__(self, command: str, root: Path, server: str = HELLO, http: str = "") -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self._access_log = root / "access.log"
         config = root / "nginx.conf"
-        config.write_text(_CONFIG.format(root=root, port=self.port, server=server))
+        config.write_text(_CONFIG.format(root=root, port=self.port, server=server, http=http))
         self._errors = (root / "stderr.log").open("wb")
         self._process = subprocess.Popen([command, "-p", root, "-c", config, "-e", "stderr"], stderr=self._errors)
         try:

@@ -126,6 +126,21 @@ def test_a_new_one_is_used_at_once_when_it_is_all_there_is():
     assert shares(endpoints, 100, now=0.1) == {"n2": 100}
 
 
+def test_one_that_is_back_is_not_punished_for_what_was_before():
+    member = node("n1")
+    for _ in range(5):
+        member.begin()
+        member.settle(member.circuit.acquire(0.0), Outcome.FAILURE, 0.0)
+    assert member.load(0.0) == 20.0
+    now = member.circuit.retry_in(0.0)
+    for _ in range(2):
+        permit = member.circuit.acquire(now)
+        member.begin()
+        member.settle(permit, Outcome.SUCCESS, now, answered=0.01)
+    assert member.circuit.closed
+    assert member.load(now) == 0.0
+
+
 # Slow siblings
 
 
@@ -146,6 +161,22 @@ def test_one_slow_answer_of_a_quick_endpoint_does_not():
         answered(endpoints, member, 0.01, times=20)
     answered(endpoints, members[0], 0.5, times=3, now=1.0)
     assert members[0].load(1.0) == 0.0
+
+
+def test_with_one_good_endpoint_of_three_the_others_are_left_alone():
+    good, slow, failing = members = [node("n1"), node("n2"), node("n3")]
+    endpoints = Endpoints(members)
+    slow.penalise(0.0)
+    failing.penalise(0.0)
+    assert shares(endpoints, 300) == {good.host: 300}
+
+
+def test_a_penalty_has_an_upper_limit_so_that_it_is_gone_within_half_a_minute():
+    member = node("n1")
+    for _ in range(100):
+        member.penalise(0.0)
+    assert member.load(0.0) == 32.0
+    assert member.load(25.0) == pytest.approx(1.0)
 
 
 def test_an_endpoint_that_is_somewhat_slower_is_not_penalised():

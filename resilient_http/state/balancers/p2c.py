@@ -1,7 +1,8 @@
 """P2C: of two endpoints drawn at random, by weight, the one with the lower load.
 
 Two draws are nearly as good as asking all, cost the same for ten endpoints and for a thousand, and do not send the
-whole herd to the one that looked best a moment ago.
+whole herd to the one that looked best a moment ago. Where both have failed or been slow lately, others are drawn: with
+two bad nodes of three, a third of all draws would have no good one.
 
 Source: M. Mitzenmacher, The Power of Two Choices in Randomized Load Balancing (2001).
 """
@@ -15,6 +16,8 @@ from itertools import accumulate
 
 from resilient_http.state.endpoint import Endpoint
 
+MORE = 2  # that are drawn besides two, while the best of them is penalised
+PENALISED = 1.0  # so much of a penalty is left that it is
 DRAWS = 8  # that may hit one that is passed over, before the others are listed
 
 Load = Callable[[Endpoint, float], float]
@@ -52,7 +55,17 @@ class P2C:
         if one is None or other is None:
             return one
         # Equally loaded, as all are while they are idle, the first drawn is taken: so the weights rule then too.
-        return other if self._load(other, now) < self._load(one, now) else one
+        load = self._load
+        best = other if load(other, now) < load(one, now) else one
+        if best.penalty(now) > PENALISED and count > 2:
+            drawn = [one, other]
+            for _ in range(MORE):
+                another = self._draw((*passed, *drawn), rng)
+                if another is None or best.penalty(now) <= PENALISED:
+                    break
+                drawn.append(another)
+                best = another if load(another, now) < load(best, now) else best
+        return best
 
     def _draw(self, passed: Collection[Endpoint], rng: random.Random) -> Endpoint | None:
         """One that is not passed over, drawn by weight."""

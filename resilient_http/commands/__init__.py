@@ -1,0 +1,1 @@
+"""The subcommands of resilient-http; see cli.py."""
