@@ -191,7 +191,7 @@ class Endpoints:
         if not healthy:
             self.ejections.eject(member, "unhealthy", now)
             return
-        if member in self.ejections.out(now):
+        if "unhealthy" in self.ejections.reasons(member, now) and member in self.ejections.out(now):
             member.since = now
         self.ejections.readmit(member, "unhealthy", now)
 
