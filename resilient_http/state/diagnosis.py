@@ -94,6 +94,11 @@ class Diagnosis:
         self._failures.append(now)
         return self._judge(now, in_a_row=in_a_row, failed=True)
 
+    def succeed(self, now: float) -> None:
+        """Count an attempt that was good and quick, as nearly all are: add() without what cannot follow from it."""
+        self.streak = 0
+        self.window.add(now, failed=False)
+
     def adjust(self, rules: CircuitRules) -> None:
         """Go by other rules from now on, with what is known."""
         self._rules = rules
