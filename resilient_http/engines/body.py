@@ -270,11 +270,11 @@ def replayable(stream: Any, module: Any) -> bool:
     return False
 
 
-def sendable_at_once(stream: Any, module: Any) -> bool:
-    """Whether two attempts may send it at the same time. What stands on a file may not: they would share its place."""
+def sendable_at_once(stream: Any) -> bool:
+    """Whether two attempts may send at the same time what can be sent again. Not a file: they would share its place."""
     if type(stream).__name__ == "MultipartStream":
         return all(isinstance(getattr(field, "file", ""), (str, bytes)) for field in stream.fields)
-    return replayable(stream, module)
+    return True
 
 
 def _seeks(file: Any) -> bool:
