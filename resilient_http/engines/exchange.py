@@ -102,10 +102,12 @@ def _host_line(host: str) -> tuple[bytes, bytes, bytes]:
 
 
 def _limits(attempt: Attempt) -> dict[str, float | None]:
-    left = attempt.expires - attempt.started
-    if left == math.inf:
-        return dict(attempt.phases)
-    return {name: left if limit is None or limit > left else limit for name, limit in attempt.phases.items()}
+    limits, left = dict(attempt.phases), attempt.expires - attempt.started
+    if left < math.inf:
+        for name, limit in limits.items():
+            if limit is None or limit > left:
+                limits[name] = left
+    return limits
 
 
 def _allowances(attempt: Attempt) -> dict[str, float | None]:

@@ -29,7 +29,7 @@ class TimeoutPolicy:
         """Set the attempt's limits; the port and the engine keep to them."""
         attempt.patience = self._attempt
         call, ends = attempt.call, attempt.started + self._attempt
-        attempt.expires = ends if ends < call.expires else call.expires
+        attempt.expires = min(call.expires, ends)
         attempt.phases = self._phases
         request = call.request
         if request is not None:

@@ -173,10 +173,13 @@ class Circuit(Breaker):
             if_free(self._lock, self._count_noted)
 
     def _count_noted(self) -> None:
-        while self._noted:
-            permit, at = self._noted.popleft()
-            if permit is self._counts:
-                self._diagnosis.succeed(at)
+        counts, noted, good = self._counts, self._noted, []
+        while noted:
+            permit, at = noted.popleft()
+            if permit is counts:
+                good.append(at)
+        if good:
+            self._diagnosis.succeed(good)
 
     def adjust(self, rules: CircuitRules) -> None:
         """Go by other rules from now on: with what is known, and in the state that it is in."""

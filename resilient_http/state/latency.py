@@ -59,18 +59,19 @@ class Latency:
         return seconds
 
     def _count_noted(self) -> None:
-        while self._noted:
-            seconds = self._noted.popleft()
-            index = 0 if seconds <= SHORTEST else min(BUCKETS - 1, int(8 * math.log2(seconds / SHORTEST)) + 1)
-            self._counts[index] += 1
+        counts, noted = self._counts, self._noted
+        while noted:
+            seconds = noted.popleft()
+            index = 0 if seconds <= SHORTEST else int(8 * math.log2(seconds / SHORTEST)) + 1
+            counts[index if index < BUCKETS else -1] += 1
             self._total += 1
             self._since += 1
-            if self._since >= REFRESH:
-                self._since = 0
-                self._quantiles.clear()
             if self._total > HORIZON:
-                self._counts = [count >> 1 for count in self._counts]
-                self._total = sum(self._counts)
+                counts[:] = [count >> 1 for count in counts]
+                self._total = sum(counts)
+        if self._since >= REFRESH:
+            self._since = 0
+            self._quantiles.clear()
 
     def _upper_edge(self, rank: float) -> float:
         seen = 0

@@ -87,7 +87,9 @@ class RetryBudget:
             if int(now) > self._second:
                 self._drip(now)
             self._this += self._ratio
-            self._tokens = min(self._capacity(), self._tokens + self._ratio)
+            self._tokens += self._ratio
+        # Once is enough: what is too much at any step would be too much now.
+        self._tokens = min(self._capacity(), self._tokens)
 
     def _capacity(self) -> float:
         return max(LEAST, self._this, self._previous)
