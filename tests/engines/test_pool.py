@@ -27,6 +27,10 @@ def test_a_request_has_the_attributes_that_a_copy_of_it_takes(library):
     assert request.headers._list[0] == (b"Host", b"host", b"a")
 
 
+def test_a_body_that_is_here_is_where_it_is_looked_for(library):
+    assert library.Response(200, content=b"x").stream._stream == b"x"
+
+
 def test_engines_of_plain_http_read_no_certificates(backend):
     engine = make_engine(load_backend(backend), Endpoint("http", "127.0.0.1", 1), is_async=False)
 
