@@ -36,7 +36,7 @@ import pybreaker
 from resilient_http.state.breaker import Breaker
 from resilient_http.state.diagnosis import Cause, CircuitRules, Diagnosis
 from resilient_http.state.giving_way import if_free
-from resilient_http.state.outcome import FAILED, Outcome
+from resilient_http.state.outcome import FAILED, SUCCESS, Outcome
 
 NEVER = float("-inf")
 TOGETHER = 16  # successes that are counted at once
@@ -149,28 +149,30 @@ class Circuit(Breaker):
             error: What pybreaker listeners are told as the failure.
             took: Seconds that the endpoint took, for the rule about slow calls.
         """
-        if permit is self._counts and outcome is Outcome.SUCCESS and took <= self._slow_after:
-            self._note_success(permit, now)
-        else:
-            with self._lock:
-                self._count_noted()
-                if self._disabled or permit.generation != self.generation:
-                    return
-                if permit.probe:
-                    self._record_probe(permit, outcome, now, slow=took > self._slow_after)
-                elif outcome is not Outcome.NEUTRAL:
-                    cause = self._diagnosis.add(now, outcome, slow=took > self._slow_after)
-                    if cause and not self._held:
-                        self._trip(now, cause)
+        if permit is self._counts and outcome is SUCCESS and took <= self._slow_after:
+            # The usual case, by the shortest way: it can wait to be counted until there is a failure to judge.
+            self._noted.append((permit, now))
+            if len(self._noted) >= TOGETHER:
+                if_free(self._lock, self._count_noted)
+        elif not self._count(permit, outcome, now, slow=took > self._slow_after):
+            return
         if self._changes or self._listeners:
             self._announce()
             self._tell(outcome, error)
 
-    def _note_success(self, permit: Permit, now: float) -> None:
-        """The usual case, by the shortest way: it can wait to be counted until there is a failure to judge."""
-        self._noted.append((permit, now))
-        if len(self._noted) >= TOGETHER:
-            if_free(self._lock, self._count_noted)
+    def _count(self, permit: Permit, outcome: Outcome, now: float, *, slow: bool) -> bool:
+        """Whether the permit is of this generation, so that its attempt was counted."""
+        with self._lock:
+            self._count_noted()
+            if self._disabled or permit.generation != self.generation:
+                return False
+            if permit.probe:
+                self._record_probe(permit, outcome, now, slow=slow)
+            elif outcome is not Outcome.NEUTRAL:
+                cause = self._diagnosis.add(now, outcome, slow=slow)
+                if cause and not self._held:
+                    self._trip(now, cause)
+            return True
 
     def _count_noted(self) -> None:
         counts, noted, good = self._counts, self._noted, []
