@@ -3,6 +3,8 @@
 Laws
     1. Load is the requests in flight plus a penalty that fades with a half-life, over the weight. A failure is
        penalised, and so is an answer far slower than the siblings': what fails fast, or is slow, attracts no traffic.
+       While its circuit keeps attempts away the penalty is nothing. And it keeps nobody away for longer than a circuit
+       would: `open_for` after the last failure one attempt at a time finds out, and a good answer then ends it.
     2. Every attempt that began is settled once, whatever became of it.
     3. An attempt that was cut short without an answer is a failure only when it was patient enough.
 """
@@ -17,11 +19,12 @@ from resilient_http.state.circuit import Circuit, Permit
 from resilient_http.state.giving_way import give_way
 from resilient_http.state.health import Health
 from resilient_http.state.latency import Latency
-from resilient_http.state.outcome import FAILED, Outcome, OutcomeRules
+from resilient_http.state.outcome import FAILED, SUCCESS, UNANSWERED, Outcome, OutcomeRules
 from resilient_http.state.peak_ewma import PeakEwma
 
 PENALTY = 4.0
 HALF_LIFE = 5.0
+RETRIED = 5.0  # seconds after a failure of an endpoint without a circuit
 MOST = 8 * PENALTY  # so that it is gone within half a minute
 
 
@@ -147,9 +150,16 @@ class Endpoint:
         return self.in_flight + self.penalty(now) if self._penalty else self.in_flight
 
     def penalty(self, now: float) -> float:
-        """What failures and slow answers have left of theirs."""
-        if not self._penalty:
+        """What failures and slow answers have left of theirs; 0.0 while an attempt is wanted that finds out."""
+        if not self._penalty or (not self.in_flight and self._may_try(now)):
             return 0.0
+        return self._faded(now)
+
+    def _may_try(self, now: float) -> bool:
+        """Whether the last failure was so long ago as that a circuit would let a probe through."""
+        return now - self._penalised >= (RETRIED if self.circuit is None else self.circuit.rules.open_for)
+
+    def _faded(self, now: float) -> float:
         passed = now - self._penalised
         return self._penalty * 2.0 ** (-passed / HALF_LIFE) if passed < 20 * HALF_LIFE else 0.0
 
@@ -207,41 +217,56 @@ class Endpoint:
             error: The exception, for listeners of the circuit.
             took: Seconds that the endpoint took, for the circuit's rule about slow calls.
         """
+        silent_too = self._end(outcome, now, spoke=answered is not None or heard)
+        if self.crowd is not None:
+            self.crowd.add(-1)
+        if answered is not None and outcome is SUCCESS:
+            # What fails fast, or throttles, does not tell how long an answer takes.
+            self.latency.record(answered)
+        if self.ewma is not None and (outcome is SUCCESS or outcome is UNANSWERED):
+            self.ewma.observe(took, now)
+        circuit = self.circuit
+        if circuit is None or permit is None:
+            return
+        probed = permit.probe and not circuit.closed
+        circuit.record(permit, outcome, now, error, took)
+        for _ in range(silent_too):
+            circuit.record(permit, outcome, now, error, took)
+        if probed or not circuit.closed:
+            self._heed(circuit, permit, outcome, now)
+
+    def _end(self, outcome: Outcome, now: float, *, spoke: bool) -> int:
+        """It is no longer in flight. How many before it turn out to have been silent too."""
         if self._lock.locked():
             give_way(self._lock)
         with self._lock:
             self.in_flight -= 1
-            if outcome is not Outcome.SUCCESS and outcome in FAILED:  # an enum is hashed in Python
+            if outcome is SUCCESS:
+                if self._penalty and self._may_try(now):
+                    self._penalty = 0.0
+            elif outcome in FAILED:
                 self._penalise(now)
-            silent_too = 0
-            if answered is not None or heard:
+            if spoke:
                 self._cut_in_a_row = self._uncounted = 0
-            elif outcome is Outcome.UNANSWERED and self._cut_in_a_row >= self.outcomes.silent_in_a_row:
-                # Those before this one turn out to have been silent too.
+            elif outcome is UNANSWERED and self._cut_in_a_row >= self.outcomes.silent_in_a_row:
                 silent_too, self._cut_in_a_row, self._uncounted = self._uncounted, 0, 0
-        if self.crowd is not None:
-            self.crowd.add(-1)
-        if answered is not None and outcome is Outcome.SUCCESS:
-            # What fails fast, or throttles, does not tell how long an answer takes.
-            self.latency.record(answered)
-        if self.ewma is not None and outcome in (Outcome.SUCCESS, Outcome.UNANSWERED):
-            self.ewma.observe(took, now)
-        if self.circuit is not None and permit is not None:
-            self._tell_circuit(self.circuit, permit, 1 + silent_too, outcome, now, error, took)
+                return silent_too
+            return 0
 
-    def _tell_circuit(
-        self, circuit: Circuit, permit: Permit, times: int, outcome: Outcome, now: float, error: BaseException | None,
-        took: float,
-    ) -> None:  # fmt: skip
-        was_closed = circuit.closed
-        for _ in range(times):
-            circuit.record(permit, outcome, now, error, took)
-        if not was_closed and circuit.closed:  # its probes were answered: what was before is no news any more
+    def _heed(self, circuit: Circuit, permit: Permit, outcome: Outcome, now: float) -> None:
+        """Its circuit has closed, or is open."""
+        if circuit.closed:  # its probes were answered: what was before is no news any more
             self.since = now
             self._penalty = 0.0
+        elif permit.generation >= 0:
+            # What else would keep attempts away must not keep the probe away: then one that is up again would be found
+            # out as late as that fades.
+            self._penalty = 0.0
+            if self.ewma is not None and outcome is not SUCCESS:
+                self.ewma.forget()
 
     def _penalise(self, now: float) -> None:
-        self._penalty = min(MOST, self.penalty(now) + PENALTY)
+        self._penalty = min(MOST, self._faded(now) + PENALTY)
         self._penalised = now
 
     def __repr__(self) -> str:
