@@ -60,7 +60,9 @@ def show_speed(report: Report, options: argparse.Namespace) -> None:
         (name, own[0][0], statistics.median(each for _, each, _ in own), own[0][2]) for name, own in measured.items()
     ]
     columns = [("calls", ",d"), ("calls/s", ",.0f"), ("requests a call", ".2f")]
-    note = "Of a refused call no request is made, so it costs less; in the last one there are 20 processes."
+    note = (
+        "A refusal is an exception with its message, which costs more than an answer. The last one has ten processes."
+    )
     report.table(Table("simulated", columns, rows, note))
     report.goal("calm: calls a second, at least", rows[0][2], least=LEAST)
     report.goal("calm: calls a second", rows[0][2], least=GOAL)
