@@ -19,7 +19,7 @@ SETTINGS, SCENARIO = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_the_plan_is_what_is_printed():
-    assert plan(tomllib.loads(SETTINGS)).as_table() in PAGE
+    assert plan(tomllib.loads(SETTINGS)).as_table() in PAGE, "run: python docs/pictures/scenarios.py --tables-only"
 
 
 def test_the_scenario_is_one():

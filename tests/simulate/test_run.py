@@ -232,7 +232,8 @@ def test_plain_retries_keep_a_service_down_that_the_defaults_let_recover():
 
 
 def test_the_docs_show_the_table_of_that():
-    assert table_of(metastable()) in (Path(__file__).parents[2] / "docs" / "simulate.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "simulate.md").read_text()
+    assert table_of(metastable()) in page, "run: python docs/pictures/scenarios.py --tables-only"
 
 
 def test_it_would_stay_up_under_plain_retries_but_for_those_ten_seconds():
