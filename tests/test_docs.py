@@ -24,6 +24,7 @@ from resilient_http.settings.discovery import (
 from resilient_http.settings.endpoints import EndpointSettings
 from resilient_http.settings.fallback import FallbackSettings, FixedResponseSettings, StaleSettings
 from resilient_http.settings.guards import GuardRetrySettings, GuardTimeoutSettings
+from resilient_http.settings.health import HealthSettings
 from resilient_http.settings.inbound import InboundSettings
 from resilient_http.settings.limits import RateLimitSettings
 from resilient_http.settings.models import Settings, UpstreamSettings
@@ -88,6 +89,7 @@ def test_the_settings_table_is_what_the_models_say():
         **_flat(SlowCallSettings, "circuit.slow_call."),
         **_flat(SharedCircuitSettings, "circuit.shared."),
         **_flat(RateLimitSettings, "rate_limit."),
+        **_flat(HealthSettings, "health."),
         **_flat(EndpointSettings),
         **_flat(DiscoverySettings, "discovery."),
         **_flat(DnsSettings, "discovery.dns."),
