@@ -423,6 +423,35 @@ def test_a_resilience_that_nobody_holds_leaves_no_thread():
     within(3.0, ended)
 
 
+def test_other_settings_end_it_for_good_and_what_is_listed_then_stays(mocked):
+    source = Steps(["http://found"])
+    resilience, client = mocked(source)
+    client.get("http://payments/")
+    old = resilience._control.dispatcher.registry.named["payments"]
+    resilience.reload({"upstreams": {"payments": {"endpoints": ["http://listed"], "retry": None}}})
+    assert resilience.status()["upstreams"]["payments"]["discovery"] is None
+    old.discovery.begin()  # as a call that was under way may
+    within(3.0, lambda: not threads())
+    assert nodes(resilience) == ["http://listed"]
+    assert client.get("http://payments/").status_code == 200
+
+
+def test_another_source_takes_its_place_and_the_same_one_goes_on(mocked):
+    first, second = Steps(["http://a"]), Steps(["http://b"])
+    resilience, client = mocked(first)
+    client.get("http://payments/")
+    (thread,) = threads()
+    resilience.reload(settings(first, retry={"max_attempts": 2}))
+    client.get("http://payments/")
+    assert threads() == [thread]
+    resilience.reload(settings(second))
+    assert nodes(resilience) == ["http://a"]  # until it answers; no call waits
+    client.get("http://payments/")
+    within(3.0, lambda: nodes(resilience) == ["http://b"])
+    within(3.0, lambda: thread not in threads())
+    assert first.closed
+
+
 class PerProcess:
     """Says which process made it, in the port."""
 
