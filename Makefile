@@ -9,7 +9,7 @@ VENV ?= .venv
 # Most tests wait, so a few processes more than cores; PYTEST_WORKERS=0 runs them in one, for a debugger.
 PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
-BENCH ?= overhead pipeline policies request_client throughput tail tail_at_scale balance storm deadlines soak
+BENCH ?= overhead pipeline policies request_client throughput tail tail_at_scale balance failover storm deadlines soak
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
