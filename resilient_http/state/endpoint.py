@@ -91,6 +91,7 @@ class Endpoint:
 
     Attributes:
         outcomes: What an attempt counts as, where a user has changed that.
+        gone: Whether its upstream has it no more.
         since: Monotonic seconds at which it was new, or back; minus infinity for one that was there from the start.
         health: What checks have said of it, or None where it is not checked.
         ewma: How long it takes, where the balancer goes by that.
@@ -99,8 +100,8 @@ class Endpoint:
 
     __slots__ = (
         "__weakref__", "_cut_in_a_row", "_lock", "_penalised", "_penalty", "_uncounted", "backup", "circuit", "crowd",
-        "ewma", "health", "host", "in_flight", "latency", "link", "netloc", "outcomes", "port", "scheme", "since",
-        "url", "weight", "zone",
+        "ewma", "gone", "health", "host", "in_flight", "latency", "link", "netloc", "outcomes", "port", "scheme",
+        "since", "url", "weight", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -128,6 +129,7 @@ class Endpoint:
         self.link = link or Link()
         self.outcomes = OutcomeRules()
         self.in_flight = 0
+        self.gone = False
         self.since = float("-inf")
         self.health: Health | None = None
         self.ewma: PeakEwma | None = None

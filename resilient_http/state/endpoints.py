@@ -84,9 +84,12 @@ class Endpoints:
             now: Monotonic seconds.
         """
         with self._lock:
-            gone = [member for member in self.members if member not in members]
+            kept = set(members)
+            gone = [member for member in self.members if member not in kept]
+            for member in gone:
+                member.gone = True
             if self.known:  # the first ones are not new: all of them are
-                for member in set(members) - set(self.members):
+                for member in kept - set(self.members):
                     member.since = now
             self._arrange(members)
             self.known = True

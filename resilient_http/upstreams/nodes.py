@@ -53,6 +53,7 @@ class Nodes:
 
     Attributes:
         named: Whether the upstream's name is a logical host.
+        zone: Where this process stands, or None.
         endpoints: What attempts choose from.
         on_change: Called after each change of a circuit, or None.
         on_gone: Called with each endpoint that has been replaced, or None.
@@ -80,7 +81,7 @@ class Nodes:
         self._hub = hub
         self.named = origin is None
         self._circuits = circuits
-        self._zone = zone
+        self.zone = zone
         self._listeners = listeners
         self._rng = rng or random.Random()
         self.endpoints = Endpoints(
@@ -137,15 +138,16 @@ class Nodes:
             self._hub.emit(EndpointsChanged(self._upstream, added, tuple(member.url for member in gone)))
         return True
 
-    def adjust(self, settings: UpstreamSettings, zone: str | None, now: float) -> None:
+    def adjust(self, settings: UpstreamSettings, now: float, *, zone: str | None, circuits: bool = True) -> None:
         """Go by other settings from now on. Endpoints keep what they know; those reached in another way connect anew.
 
         Args:
             settings: The upstream's.
-            zone: Where this process stands, or None.
             now: Monotonic seconds.
+            zone: Where this process stands, or None.
+            circuits: Whether they have circuits, where the settings say so.
         """
-        before, self._settings = self._settings, settings
+        before, self._settings, self._circuits = self._settings, settings, circuits
         for member in self.endpoints.members:
             self._adjust_circuit(member)
             self._adjust_health(member, now)
@@ -154,10 +156,12 @@ class Nodes:
                 member.link = link
                 if self.on_gone is not None:
                     self.on_gone(member)  # its connections, not itself
-        if (before.balance, self._zone) != (settings.balance, zone):
-            self._zone = zone
+        if (before.balance, self.zone) != (settings.balance, zone):
+            self.zone = zone
             self.endpoints.adjust(balancer_of(settings.balance), now, **_choosing(settings, zone))
-        if self.named and before.endpoints != settings.endpoints:
+        # Where they are found out, those of the settings are for the time until they are.
+        found_out = settings.discovery is not None and (self.endpoints.known or not settings.endpoints)
+        if self.named and not found_out and (before.discovery or before.endpoints != settings.endpoints):
             self.replace(settings.endpoints, now)
 
     def _adjust_circuit(self, member: Endpoint) -> None:
@@ -170,16 +174,6 @@ class Nodes:
         else:
             member.circuit.adjust(circuit_rules(own))
             member.outcomes = outcome_rules(own)
-
-    def _adjust_health(self, member: Endpoint, now: float) -> None:
-        own = self._settings.health if self.named else None
-        if own is None:
-            member.health = None
-            self.endpoints.note_health(member, now, healthy=True)
-        elif member.health is None:
-            member.health = Health(own.healthy_after, own.unhealthy_after)
-        else:
-            member.health.adjust(own.healthy_after, own.unhealthy_after)
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """JSON-able: each endpoint as it stands."""
@@ -195,8 +189,7 @@ class Nodes:
         endpoint.link = self._link(endpoint)
         if self._settings.circuit is not None and self._circuits:
             self._add_circuit(endpoint, self._settings.circuit)
-        if self._settings.health is not None and self.named:
-            endpoint.health = Health(self._settings.health.healthy_after, self._settings.health.unhealthy_after)
+        self._adjust_health(endpoint, 0.0)
         return endpoint
 
     def _add_circuit(self, endpoint: Endpoint, settings: CircuitSettings) -> None:
@@ -208,6 +201,17 @@ class Nodes:
             listeners=self._listeners,
             on_change=partial(self._tell_circuit, endpoint),
         )
+
+    def _adjust_health(self, endpoint: Endpoint, now: float) -> None:
+        own = self._settings.health
+        if own is None or not (self.named and self._circuits):
+            if endpoint.health is not None:
+                endpoint.health = None
+                self.endpoints.note_health(endpoint, now, healthy=True)
+        elif endpoint.health is None:
+            endpoint.health = Health(own.healthy_after, own.unhealthy_after)
+        else:
+            endpoint.health.adjust(own.healthy_after, own.unhealthy_after)
 
     def _link(self, endpoint: Endpoint) -> Link:
         own, host = self._settings, self._host

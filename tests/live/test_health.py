@@ -310,7 +310,7 @@ def test_a_client_with_a_transport_of_its_own_begins_none(node):
     resilience = Resilience(settings(one))
     with resilience.client(transport=httpx.MockTransport(lambda request: httpx.Response(200))) as client:
         client.get("http://payments/")
-    assert resilience._checks._beat is None
+    assert resilience._control._checks._beat is None
     assert one.checks == []
 
 
@@ -318,7 +318,7 @@ def test_switched_off_there_are_no_checks(node):
     one = node()
     with Resilience({**settings(one), "enabled": False}) as resilience:
         resilience.client().get("http://payments/")
-        assert resilience._checks._beat is None
+        assert resilience._control._checks._beat is None
 
 
 # Event loops
@@ -333,8 +333,8 @@ def test_the_next_calls_loop_takes_over_when_a_loop_has_ended(node):
             await client.get("http://payments/")
             seen = len(one.checks)
             await until(lambda: len(one.checks) >= seen + 2)
-            assert not resilience._checks._beat.threaded
-            return resilience._checks._beat
+            assert not resilience._control._checks._beat.threaded
+            return resilience._control._checks._beat
 
     assert asyncio.run(body()) is not asyncio.run(body())
 
@@ -350,7 +350,7 @@ def test_a_thread_takes_over_where_loops_are_too_short_lived_for_a_check(node):
         for _ in range(2):
             asyncio.run(body())
         until_now(lambda: len(one.checks) >= 2)
-        assert resilience._checks._beat.threaded
+        assert resilience._control._checks._beat.threaded
 
 
 def test_a_sync_call_moves_them_to_a_thread_and_async_ones_leave_them_there(node):
@@ -362,9 +362,9 @@ def test_a_sync_call_moves_them_to_a_thread_and_async_ones_leave_them_there(node
             await async_client.get("http://payments/")
             await until(lambda: one.checks)
             await asyncio.to_thread(lambda: resilience.client().get("http://payments/"))
-            assert resilience._checks._beat.threaded
+            assert resilience._control._checks._beat.threaded
             await async_client.get("http://payments/")
-            assert resilience._checks._beat.threaded
+            assert resilience._control._checks._beat.threaded
             seen = len(one.checks)
             await until(lambda: len(one.checks) >= seen + 2)
 
@@ -501,11 +501,12 @@ def test_a_forked_child_begins_anew(kind, node):
             asyncio.run(work(0.5))
 
     call()
-    before = resilience._checks._beat
+    before = resilience._control._checks._beat
     child = os.fork()
     if not child:
         call()
-        os._exit(0 if resilience._checks._beat not in (before, None) and resilience._checks._beat.done else 1)
+        after = resilience._control._checks._beat
+        os._exit(0 if after not in (before, None) and after.done else 1)
     _, status = os.waitpid(child, 0)
     sys.exit(os.waitstatus_to_exitcode(status))
     """

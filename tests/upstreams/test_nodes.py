@@ -80,12 +80,12 @@ def test_health_checks_may_be_switched_on_and_off_and_off_nobody_is_unhealthy():
     fleet = Fleet("http://n1", "http://n2")
     n1 = fleet.members["http://n1"]
     assert n1.health is None
-    fleet.nodes.adjust(told(health={"path": "/", "unhealthy_after": 2}), None, 1.0)
+    fleet.nodes.adjust(told(health={"path": "/", "unhealthy_after": 2}), 1.0, zone=None)
     assert [n1.health.record("status 503", 2.0) for _ in range(2)] == [False, True]
     fleet.nodes.endpoints.note_health(n1, 2.0, healthy=False)
-    fleet.nodes.adjust(told(health={"path": "/", "healthy_after": 1}), None, 3.0)
+    fleet.nodes.adjust(told(health={"path": "/", "healthy_after": 1}), 3.0, zone=None)
     assert (n1.health.healthy, n1.health.in_a_row, fleet.nodes.status(3.0)[0]["out"]) == (False, 2, True)
-    fleet.nodes.adjust(told(), None, 4.0)
+    fleet.nodes.adjust(told(), 4.0, zone=None)
     assert (n1.health, fleet.nodes.status(4.0)[0]["out"]) == (None, False)
 
 
