@@ -58,13 +58,13 @@ def test_while_nothing_is_known_there_are_none():
 def test_other_settings_leave_what_was_found(before, after, expected):
     nodes = nodes_of(**before)
     nodes.replace(found("found"), 0.0)
-    nodes.adjust(upstream(**after), None, 1.0)
+    nodes.adjust(upstream(**after), 1.0, zone=None)
     assert urls(nodes) == expected
 
 
 def test_nodes_that_are_listed_now_serve_until_some_are_found():
     nodes = nodes_of(discovery=ETCD)
-    nodes.adjust(upstream(discovery=ETCD, endpoints=["http://b"]), None, 1.0)
+    nodes.adjust(upstream(discovery=ETCD, endpoints=["http://b"]), 1.0, zone=None)
     assert urls(nodes) == ["http://b"]
 
 
@@ -74,9 +74,9 @@ def test_the_name_that_dns_was_asked_for_is_what_the_nodes_are_called():
     (member,) = nodes.endpoints.members
     assert (member.link.host, member.link.server_name) == ("payments.test:8080", "payments.test")
     assert nodes.is_one("http://payments.test:8080")
-    nodes.adjust(upstream(discovery=DNS, host="pay.example"), None, 1.0)
+    nodes.adjust(upstream(discovery=DNS, host="pay.example"), 1.0, zone=None)
     assert (member.link.host, member.link.server_name) == ("pay.example", "pay.example")
-    nodes.adjust(upstream(discovery=ETCD), None, 2.0)
+    nodes.adjust(upstream(discovery=ETCD), 2.0, zone=None)
     assert member.link.host == "10.0.0.1:8080"
 
 
