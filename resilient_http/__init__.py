@@ -26,6 +26,7 @@ if typing.TYPE_CHECKING:
     from resilient_http.journal import Journal, journal_of
     from resilient_http.resilience import Resilience
     from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
+    from resilient_http.settings.loading import load_settings
     from resilient_http.settings.models import Settings
     from resilient_http.settings.overrides import call_options
     from resilient_http.transport import AsyncResilientTransport, ResilientTransport
@@ -59,6 +60,7 @@ __all__ = [
     "detached",
     "enter_scope",
     "journal_of",
+    "load_settings",
     "remaining",
 ]
 
@@ -91,6 +93,7 @@ _HOMES = {
     "detached": "scope",
     "enter_scope": "scope",
     "journal_of": "journal",
+    "load_settings": "settings.loading",
     "remaining": "scope",
 }
 

@@ -19,6 +19,7 @@ from resilient_http.inbound import Arrival
 from resilient_http.journal import Journal, journal_of
 from resilient_http.over_httpx2 import AsyncClient, AsyncResilientTransport, Client, ResilientTransport
 from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
+from resilient_http.settings.loading import load_settings
 from resilient_http.settings.models import Settings
 from resilient_http.settings.overrides import call_options
 
@@ -51,6 +52,7 @@ __all__ = [
     "detached",
     "enter_scope",
     "journal_of",
+    "load_settings",
     "remaining",
 ]
 

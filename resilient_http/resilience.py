@@ -23,6 +23,7 @@ from resilient_http.pipeline import compose, compose_guard
 from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.sync import SyncPort
 from resilient_http.settings.guards import GuardSettings
+from resilient_http.settings.loading import load_settings
 from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.settings.validation import NAME
 from resilient_http.state.circuit import Circuit
@@ -50,7 +51,8 @@ class Resilience:
     no connection, and no circuit, with its parent.
 
     Args:
-        settings: A mapping, or Settings(...); validated at once. None is all defaults.
+        settings: A mapping, Settings(...), or the path of a file, over which the environment goes; see load_settings().
+            Validated at once. None is all defaults.
         listeners: Plain functions that are called with each event (see resilient_http.events).
         circuit_listeners: pybreaker listeners, for every circuit.
 
@@ -64,7 +66,7 @@ class Resilience:
 
     def __init__(
         self,
-        settings: Mapping[str, Any] | Settings | None = None,
+        settings: Mapping[str, Any] | Settings | str | os.PathLike[str] | None = None,
         *,
         listeners: Sequence[Listener] = (),
         circuit_listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
@@ -333,8 +335,10 @@ def _as_settings(settings: Any) -> Settings:
         return settings
     if settings is None:
         return Settings()
+    if isinstance(settings, (str, os.PathLike)):
+        return load_settings(settings)
     if not isinstance(settings, Mapping):
-        message = f"settings are a mapping or Settings(...), not {type(settings).__name__}"
+        message = f"settings are a mapping, Settings(...) or the path of a file, not {type(settings).__name__}"
         raise SettingsError(message, value=settings)
     return Settings(**{str(key): value for key, value in settings.items()})
 

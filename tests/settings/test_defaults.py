@@ -84,6 +84,7 @@ def test_the_defaults_of_an_upstream_are_those_of_the_design():
             "slow_start": None,
             "panic": 0.7,
         },
+        "routes": {},
         "propagate": "tracecontext",
         "deadline_header": None,
         "attempt_header": None,
