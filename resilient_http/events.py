@@ -171,6 +171,25 @@ class SharingRestored(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsReloaded(Event):
+    """The settings changed while the process runs, as `by` asked. Each of `changes` reads "path: old -> new".
+
+    `upstream` is "": it is all.
+    """
+
+    by: str
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRejected(Event):
+    """Other settings were offered, by `by`, and `why` they are wrong; all is as it was. `upstream` is ""."""
+
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class FallbackUsed(Event):
     """A call that failed, because of `why`, was answered all the same; `kind` is "fixed", "function" or "stale"."""
 

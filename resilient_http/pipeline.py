@@ -87,7 +87,7 @@ def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTrace
     ]
     if retry is not None:
         rules, backoff = _retry_rules(retry, settings), Backoff(**retry.backoff.model_dump())
-        call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.repeats, hub))
+        call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.record.repeats, hub))
     hedge = None if settings.hedge is None else _hedge(settings.hedge, settings, upstream, hub)
     return _pipeline(call_ring, attempt_ring, repeatable, hedge, makes_key=settings.idempotency_key == "auto")
 
@@ -107,7 +107,7 @@ def compose_guard(upstream: Upstream, settings: GuardSettings, hub: Hub) -> Pipe
             retry.max_attempts, frozenset(), GUARDED, retry.classify, retry.max_wait, observe=retry.observe
         )
         backoff = Backoff(**retry.backoff.model_dump())
-        call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.repeats, hub))
+        call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.record.repeats, hub))
     return _pipeline(call_ring, attempt_ring, frozenset())
 
 
@@ -140,29 +140,29 @@ def _fallback(upstream: Upstream, settings: FallbackSettings | None, hub: Hub) -
     else:
         stale = settings.stale or StaleSettings()
         store = stale.store if upstream.memory is None else upstream.memory
-        source = StaleAnswer(store, stale.max_age, stale.key, stale.wait, upstream.fallbacks)
+        source = StaleAnswer(store, stale.max_age, stale.key, stale.wait, upstream.record.fallbacks)
     statuses = frozenset(settings.statuses)
-    return [FallbackPolicy(source, statuses, upstream.fallbacks, hub, observe=settings.observe)]
+    return [FallbackPolicy(source, statuses, upstream.record.fallbacks, hub, observe=settings.observe)]
 
 
 def _pauses(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> list[AttemptPolicy]:
     own = settings.pauses
     if own is None or own.route is None:
         return []
-    by_path, tally = own.by == "path", upstream.pause_decisions
-    return [PausePolicy(upstream.pauses, own.route, tally, hub, by_path=by_path, observe=own.observe)]
+    by_path, tally = own.by == "path", upstream.record.pause_decisions
+    return [PausePolicy(upstream.record.pauses, own.route, tally, hub, by_path=by_path, observe=own.observe)]
 
 
 def _rate_limit(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> list[AttemptPolicy]:
     own, bucket = settings.rate_limit, upstream.bucket
     if own is None or bucket is None:
         return []
-    usual, tally = upstream.endpoints.usual, upstream.rate_decisions
+    usual, tally = upstream.endpoints.usual, upstream.record.rate_decisions
     return [RateLimitPolicy(bucket, own.wait, usual, tally, hub, observe=own.observe)]
 
 
 def _concurrency(settings: UpstreamSettings, upstream: Upstream, hub: Hub, advice: str = ADVICE) -> list[AttemptPolicy]:
-    usual, tally, priority = upstream.endpoints.usual, upstream.refusals, settings.priority
+    usual, tally, priority = upstream.endpoints.usual, upstream.record.refusals, settings.priority
     ring: list[AttemptPolicy] = [
         ConcurrencyPolicy(upstream.limit, settings.timeout.pool, usual, tally, priority, advice),
     ]
@@ -203,7 +203,9 @@ def _hedge(hedge: HedgeSettings, settings: UpstreamSettings, upstream: Upstream,
     by_socks = settings.proxy is not None and settings.proxy.get_secret_value().startswith("socks")
     cuttable = not (settings.http2 or by_socks)
     rules = HedgeRules(hedge.seconds, hedge.quantile, statuses, cuttable, hedge.observe)
-    return HedgePolicy(rules, upstream.latency, upstream.budget, upstream.endpoints.usual, upstream.hedges, hub)
+    return HedgePolicy(
+        rules, upstream.record.latency, upstream.budget, upstream.endpoints.usual, upstream.record.hedges, hub
+    )
 
 
 def _headers(settings: UpstreamSettings) -> list[AttemptPolicy]:

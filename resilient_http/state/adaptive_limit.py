@@ -99,6 +99,12 @@ class AdaptiveLimit:
         """Seconds up to which an attempt is not slow; infinity while nothing is known."""
         return math.inf if self.usual is None else self.usual * self._tolerance
 
+    def adjust(self, least: int, most: int, _initial: int, *, tolerance: float, backoff: float) -> None:
+        """Go by other numbers from now on, with what is learnt: it does not begin anew."""
+        with self._lock:
+            self._least, self._most, self._tolerance, self._backoff = least, most, tolerance, backoff
+            self._limit = float(min(max(self._limit, least), most))
+
     def record(self, started: float, now: float, in_flight: int, *, dropped: bool) -> str | None:
         """An attempt ended.
 

@@ -92,7 +92,7 @@ class Circuit(Breaker):
         super().__init__(
             clock=clock,
             on_change=on_change,
-            fail_max=rules.streak or rules.failures or rules.min_calls,
+            fail_max=_fail_max(rules),
             reset_timeout=rules.open_for,
             success_threshold=rules.successes,
             listeners=listeners,
@@ -191,6 +191,19 @@ class Circuit(Breaker):
         diagnosis = self._diagnosis
         diagnosis.streak = 0
         diagnosis.window.add(now, False)
+
+    def adjust(self, rules: CircuitRules) -> None:
+        """Go by other rules from now on: with what is known, and in the state that it is in."""
+        with self._lock:
+            if self._rest == self.rules.open_for:
+                self._rest = rules.open_for
+            self._rest = min(self._rest, rules.max_open_for)
+            self.rules = rules
+            self._diagnosis.adjust(rules)
+            self._slow_after = rules.slow_after
+            # What pybreaker's users read; it decides nothing here.
+            self.fail_max = _fail_max(rules)
+            self.reset_timeout, self.success_threshold = rules.open_for, rules.successes
 
     def retry_in(self, now: float) -> float | None:
         """Seconds until a probe may be let through; 0.0 when admitting; None when held open by hand."""
@@ -385,3 +398,7 @@ class Circuit(Breaker):
         self._probes = []
         self._good_probes = self._slow_probes = 0
         self._held = self._disabled = self.wanted = False
+
+
+def _fail_max(rules: CircuitRules) -> int:
+    return rules.streak or rules.failures or rules.min_calls

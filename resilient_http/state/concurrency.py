@@ -130,6 +130,12 @@ class ConcurrencyLimit:
             granted = self._grant()
         self._wake(granted)
 
+    def adjust(self, limit: int, queue: int, *, shed_at: float, reserve: float) -> None:
+        """Go by other numbers from now on. Permits that are out stay out, and who waits goes on waiting."""
+        with self._lock:
+            self.queue, self._shed_at, self._reserve = queue, shed_at, reserve
+        self.resize(limit)
+
     def _set(self, limit: int) -> None:
         self.limit = limit
         default = max(1, limit - int(limit * self._reserve))

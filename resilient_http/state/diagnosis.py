@@ -94,6 +94,12 @@ class Diagnosis:
         self._failures.append(now)
         return self._judge(now, in_a_row=in_a_row, failed=True)
 
+    def adjust(self, rules: CircuitRules) -> None:
+        """Go by other rules from now on, with what is known."""
+        self._rules = rules
+        self.window.adjust(rules.window, rules.window_span)
+        self._failures = deque(self._failures, maxlen=rules.failures or 0)
+
     def clear(self) -> None:
         """Forget everything."""
         self.window.clear()

@@ -47,6 +47,13 @@ class Ejections(Generic[Member]):
         self._next = math.inf  # when the next reason lapses
         self._lock = threading.Lock()
 
+    def adjust(self, panic: float, now: float) -> None:
+        """Go by another panic share from now on."""
+        with self._lock:
+            self._panic = panic
+            change = self._lapse(now)
+        self._tell(change)
+
     def keep(self, members: Iterable[Member]) -> None:
         """These are the endpoints from now on; what was wanted of others is forgotten."""
         with self._lock:

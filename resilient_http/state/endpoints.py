@@ -107,6 +107,13 @@ class Endpoints:
         self._slow.intersection_update(members)
         self.ejections.keep(members)
 
+    def adjust(self, balancer: MakeBalancer, now: float, *, zone: str | None, slow_start: float, panic: float) -> None:
+        """Choose in another way from now on."""
+        with self._lock:
+            self._make, self._zone, self._slow_start = balancer, zone, slow_start
+            self._arrange(self.members)
+        self.ejections.adjust(panic, now)
+
     def choose(
         self,
         now: float,

@@ -114,6 +114,11 @@ class LeasedBucket:
         self._level = 0.0
         self._lock = threading.Lock()
 
+    def adjust(self, rate: float, burst: float) -> None:
+        """Go by other numbers from now on, with what is leased."""
+        with self._lock:
+            self.rate, self.burst = rate, burst
+
     def reserve(self, now: float, patience: float = 0.0) -> float:
         """0.0 when a token was taken, else seconds until one may be there.
 

@@ -31,6 +31,12 @@ class ResponseMemory:
         self._used = 0
         self._lock = threading.Lock()
 
+    def adjust(self, entries: int, size: int) -> None:
+        """Hold so much from now on; what is too much goes, the one unused for longest first."""
+        with self._lock:
+            self._entries, self._size = entries, size
+            self._shrink()
+
     def get(self, key: str, now: float) -> tuple[StoredResponse, ...]:
         """What is kept under the key and has not expired, newest first; `now` in monotonic seconds."""
         with self._lock:
@@ -54,8 +60,7 @@ class ResponseMemory:
                 return
             self._kept[key] = now + ttl, size, kept
             self._used += size
-            while self._used > self._size or len(self._kept) > self._entries:
-                self._drop(next(iter(self._kept)))
+            self._shrink()
 
     def delete(self, key: str) -> None:
         """Keep it no longer."""
@@ -66,6 +71,10 @@ class ResponseMemory:
         """JSON-able."""
         with self._lock:
             return {"entries": len(self._kept), "bytes": self._used}
+
+    def _shrink(self) -> None:
+        while self._used > self._size or len(self._kept) > self._entries:
+            self._drop(next(iter(self._kept)))
 
     def _drop(self, key: str) -> None:
         found = self._kept.pop(key, None)

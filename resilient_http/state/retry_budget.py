@@ -37,6 +37,11 @@ class RetryBudget:
         self._this = 0.0  # deposits in the current second, and in the one before it
         self._previous = 0.0
 
+    def adjust(self, ratio: float, floor: float) -> None:
+        """Go by other numbers from now on, with the tokens that are there."""
+        with self._lock:
+            self._ratio, self._floor = ratio, floor
+
     def deposit(self, now: float) -> None:
         """A first attempt was sent."""
         if self._lock.locked():

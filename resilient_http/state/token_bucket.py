@@ -29,6 +29,12 @@ class TokenBucket:
         self._updated: float | None = None
         self._lock = threading.Lock()
 
+    def adjust(self, rate: float, burst: float) -> None:
+        """Go by other numbers from now on, with the tokens that are there; who waits has his turn as he was told."""
+        with self._lock:
+            self.rate, self._burst = rate, burst
+            self._tokens = min(burst, self._tokens)
+
     def reserve(self, now: float, patience: float = 0.0) -> float:
         """Seconds until a token is there: 0.0 for at once. It is taken when that is at most `patience`."""
         with self._lock:

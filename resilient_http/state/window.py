@@ -53,6 +53,12 @@ class Window:
         """When the newest failure, or the newest success, was; minus infinity when none is known. O(size)."""
         return next((at for at, bad, _ in reversed(self._outcomes) if bad == failed), -math.inf)
 
+    def adjust(self, size: int, span: float) -> None:
+        """Remember so many from now on, for so long; the newest of those that are known stay."""
+        self._size, self._span = size, span
+        while len(self._outcomes) > size:
+            self._forget_oldest()
+
     def clear(self) -> None:
         """Forget everything."""
         self._outcomes.clear()

@@ -77,15 +77,13 @@ class Nodes:
         self._hub = hub
         self.named = origin is None
         self._circuits = circuits
+        self._zone = zone
         self._listeners = listeners
         self._rng = rng or random.Random()
-        balance = settings.balance
         self.endpoints = Endpoints(
             [self._make(origin)] if origin else [self._as_told(each) for each in settings.endpoints],
-            balancer_of(balance),
-            zone=zone,
-            slow_start=balance.slow_start or 0.0,
-            panic=balance.panic,
+            balancer_of(settings.balance),
+            **_choosing(settings, zone),
         )
         self.endpoints.ejections.on_panic = self._tell_panic
 
@@ -128,6 +126,39 @@ class Nodes:
             self._hub.emit(EndpointsChanged(self._upstream, added, tuple(member.url for member in gone)))
         return True
 
+    def adjust(self, settings: UpstreamSettings, zone: str | None, now: float) -> None:
+        """Go by other settings from now on. Endpoints keep what they know; those reached in another way connect anew.
+
+        Args:
+            settings: The upstream's.
+            zone: Where this process stands, or None.
+            now: Monotonic seconds.
+        """
+        before, self._settings = self._settings, settings
+        for member in self.endpoints.members:
+            self._adjust_circuit(member)
+            link = self._link(member)
+            if link != member.link:
+                member.link = link
+                if self.on_gone is not None:
+                    self.on_gone(member)  # its connections, not itself
+        if (before.balance, self._zone) != (settings.balance, zone):
+            self._zone = zone
+            self.endpoints.adjust(balancer_of(settings.balance), now, **_choosing(settings, zone))
+        if self.named and before.endpoints != settings.endpoints:
+            self.replace(settings.endpoints, now)
+
+    def _adjust_circuit(self, member: Endpoint) -> None:
+        own = self._settings.circuit
+        if own is None or not self._circuits:
+            member.circuit = None
+            member.outcomes = OutcomeRules()
+        elif member.circuit is None:
+            self._add_circuit(member, own)
+        else:
+            member.circuit.adjust(circuit_rules(own))
+            member.outcomes = outcome_rules(own)
+
     def status(self, now: float) -> list[dict[str, Any]]:
         """JSON-able: each endpoint as it stands."""
         return [_status(member, self.endpoints.ejections, now) for member in self.endpoints.members]
@@ -138,18 +169,25 @@ class Nodes:
         return endpoint
 
     def _make(self, origin: tuple[str, str, int]) -> Endpoint:
-        own = self._settings
         endpoint = Endpoint(*origin)
-        if own.circuit is not None and self._circuits:
-            endpoint.circuit = Circuit(
-                f"{self._upstream} at {endpoint.url}",
-                circuit_rules(own.circuit),
-                rng=self._rng,
-                listeners=self._listeners,
-                on_change=partial(self._tell_circuit, endpoint),
-            )
-            endpoint.outcomes = outcome_rules(own.circuit)
-        endpoint.link = Link(
+        endpoint.link = self._link(endpoint)
+        if self._settings.circuit is not None and self._circuits:
+            self._add_circuit(endpoint, self._settings.circuit)
+        return endpoint
+
+    def _add_circuit(self, endpoint: Endpoint, settings: CircuitSettings) -> None:
+        endpoint.outcomes = outcome_rules(settings)
+        endpoint.circuit = Circuit(
+            f"{self._upstream} at {endpoint.url}",
+            circuit_rules(settings),
+            rng=self._rng,
+            listeners=self._listeners,
+            on_change=partial(self._tell_circuit, endpoint),
+        )
+
+    def _link(self, endpoint: Endpoint) -> Link:
+        own = self._settings
+        return Link(
             host=(own.host or endpoint.netloc) if self.named else None,
             server_name=(urlsplit(f"//{own.host}").hostname if own.host else endpoint.host) if self.named else None,
             verify=own.tls.verify,
@@ -160,7 +198,6 @@ class Nodes:
             keepalive_expiry=own.pool.keepalive_expiry,
             max_age=math.inf if own.pool.max_age is None else own.pool.max_age,
         )
-        return endpoint
 
     def _tell_circuit(self, endpoint: Endpoint, circuit: Circuit, state: str) -> None:
         if self.on_change is not None:
@@ -178,6 +215,11 @@ class Nodes:
         if self._hub.listeners:
             kind = PanicBegan if begins else PanicEnded
             self._hub.emit(kind(self._upstream, wanted, total))
+
+
+def _choosing(settings: UpstreamSettings, zone: str | None) -> dict[str, Any]:
+    own = settings.balance
+    return {"zone": zone, "slow_start": own.slow_start or 0.0, "panic": own.panic}
 
 
 def balancer_of(settings: BalanceSettings) -> MakeBalancer:

@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from resilient_http.call import Call
 from resilient_http.settings.limits import ConcurrencySettings
@@ -44,6 +44,29 @@ class Pipeline:
     order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of an upstream's calls, whatever its settings.
+
+    Attributes:
+        latency: Of all endpoints together, where hedges go by it.
+        pauses: Routes that are to be left alone.
+        repeats, hedges, refusals, rate_decisions, pause_decisions, fallbacks: What was decided, counted.
+    """
+
+    latency: Latency = field(default_factory=Latency)
+    pauses: Pauses = field(default_factory=lambda: Pauses(secrets.token_bytes(16)))
+    repeats: Tally = field(default_factory=Tally)
+    hedges: Tally = field(default_factory=Tally)
+    refusals: Tally = field(default_factory=Tally)
+    rate_decisions: Tally = field(default_factory=Tally)
+    pause_decisions: Tally = field(default_factory=Tally)
+    fallbacks: Tally = field(default_factory=Tally)
+
+
 Compose = Callable[["Upstream", UpstreamSettings], Pipeline]
 
 
@@ -56,14 +79,24 @@ class Upstream:
         compose: Makes its pipeline.
         nodes: Its nodes.
         enabled: False leaves nothing but the choice of an endpoint.
+        before: The same one with other settings: what it knows goes on, under the numbers of these. Its calls under way
+            end as they began.
 
     Attributes:
         named: Whether its name is a logical host.
+        record: What is known of its calls, whatever the settings.
         endpoints: What attempts choose from: `nodes.endpoints`.
     """
 
     def __init__(
-        self, name: str, settings: UpstreamSettings, compose: Compose, nodes: Nodes, *, enabled: bool = True
+        self,
+        name: str,
+        settings: UpstreamSettings,
+        compose: Compose,
+        nodes: Nodes,
+        *,
+        enabled: bool = True,
+        before: Upstream | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -71,22 +104,13 @@ class Upstream:
         self.named = nodes.named
         self.enabled = enabled
         self.endpoints = nodes.endpoints
-        self.budget: RetryBudget | None = None
-        if settings.retry is not None and settings.retry.budget is not None:
-            self.budget = RetryBudget(settings.retry.budget.ratio, settings.retry.budget.floor)
-        self.repeats, self.hedges = Tally(), Tally()
-        self.latency = Latency()  # of all endpoints together, where hedges go by it
-        self.refusals, self.rate_decisions, self.pause_decisions = Tally(), Tally(), Tally()
-        self.fallbacks = Tally()
-        self.memory: ResponseMemory | None = None
-        stale = None if settings.fallback is None else settings.fallback.stale
-        if stale is not None and stale.store == "memory":
-            self.memory = ResponseMemory(stale.max_entries, stale.max_bytes)
-        self.limit = self._limit()
-        self.observed_limit = self._observed_limit()
-        self.adaptive = self._adaptive()
-        self.bucket = self._bucket()
-        self.pauses = Pauses(secrets.token_bytes(16))
+        self.record: Record = Record() if before is None else before.record
+        self.budget = self._budget(before)
+        self.memory = self._memory(before)
+        self.limit = self._limit(before)
+        self.observed_limit = self._observed_limit(before)
+        self.adaptive = self._adaptive(before)
+        self.bucket = self._bucket(before)
         self._compose = compose
         self._variants: dict[Any, Pipeline] = {}
         self._variants_lock = threading.Lock()
@@ -123,11 +147,11 @@ class Upstream:
             "endpoints": self.nodes.status(now),
             "concurrency": self._concurrency_status(),
             "rate_limit": None if self.bucket is None else self._rate_status(self.bucket, now),
-            "pauses": {"routes": self.pauses.paused(now), "decisions": self.pause_decisions.as_dict()},
+            "pauses": {"routes": self.record.pauses.paused(now), "decisions": self.record.pause_decisions.as_dict()},
             "retry_budget": None if self.budget is None else {"tokens": round(self.budget.tokens(now), 3)},
-            "retries": self.repeats.as_dict(),
-            "hedges": self.hedges.as_dict(),
-            "fallbacks": self.fallbacks.as_dict(),
+            "retries": self.record.repeats.as_dict(),
+            "hedges": self.record.hedges.as_dict(),
+            "fallbacks": self.record.fallbacks.as_dict(),
             "stale": None if self.memory is None else self.memory.as_dict(),
             "pipeline": {ring: list(names) for ring, names in self.pipeline.order.items()},
         }
@@ -140,41 +164,63 @@ class Upstream:
             "queued": limit.waiting,
             "queue": limit.queue,
             "usual": None if self.adaptive is None else self.adaptive.usual,
-            "decisions": self.refusals.as_dict(),
+            "decisions": self.record.refusals.as_dict(),
         }
 
     def _rate_status(self, bucket: TokenBucket | LeasedBucket, now: float) -> dict[str, Any]:
-        return {"tokens": round(bucket.tokens(now), 3), "decisions": self.rate_decisions.as_dict()}
+        return {"tokens": round(bucket.tokens(now), 3), "decisions": self.record.rate_decisions.as_dict()}
 
-    def _limit(self) -> ConcurrencyLimit:
+    def _budget(self, before: Upstream | None) -> RetryBudget | None:
+        own = None if self.settings.retry is None else self.settings.retry.budget
+        return None if own is None else _kept(before and before.budget, RetryBudget, own.ratio, own.floor)
+
+    def _memory(self, before: Upstream | None) -> ResponseMemory | None:
+        own = None if self.settings.fallback is None else self.settings.fallback.stale
+        if own is None or own.store != "memory":
+            return None
+        return _kept(before and before.memory, ResponseMemory, own.max_entries, own.max_bytes)
+
+    def _limit(self, before: Upstream | None) -> ConcurrencyLimit:
         # Never more permits than connections: nothing else limits those, and nothing waits for one.
         connections = self.settings.pool.max_connections
-        own = self.settings.concurrency
+        own, known = self.settings.concurrency, None if before is None else before.limit
         if own is None or own.observe:
-            return ConcurrencyLimit(connections, UNLIMITED_QUEUE, shed_at=1.0)
-        return _limit_of(own, connections)
+            return _kept(known, ConcurrencyLimit, connections, UNLIMITED_QUEUE, shed_at=1.0, reserve=0.0)
+        return _limit_of(own, connections, known)
 
-    def _observed_limit(self) -> ConcurrencyLimit | None:
+    def _observed_limit(self, before: Upstream | None) -> ConcurrencyLimit | None:
         own = self.settings.concurrency
-        return _limit_of(own, own.limit) if own is not None and own.observe else None
+        if own is None or not own.observe:
+            return None
+        return _limit_of(own, own.limit, None if before is None else before.observed_limit)
 
-    def _adaptive(self) -> AdaptiveLimit | None:
+    def _adaptive(self, before: Upstream | None) -> AdaptiveLimit | None:
         own = self.settings.concurrency
         if own is None or own.adaptive is None:
             return None
         rules, limit = own.adaptive, self.observed_limit or self.limit
-        adaptive = AdaptiveLimit(
-            rules.min, limit.limit, rules.initial, tolerance=rules.tolerance, backoff=rules.backoff
-        )
+        numbers = {"tolerance": rules.tolerance, "backoff": rules.backoff}
+        adaptive = _kept(before and before.adaptive, AdaptiveLimit, rules.min, limit.limit, rules.initial, **numbers)
         limit.resize(adaptive.limit)
         return adaptive
 
-    def _bucket(self) -> TokenBucket | LeasedBucket | None:
-        own = self.settings.rate_limit
+    def _bucket(self, before: Upstream | None) -> TokenBucket | LeasedBucket | None:
+        own, known = self.settings.rate_limit, before and before.bucket
         if own is None:
             return None
-        return LeasedBucket(own.rate, own.kept) if own.shared else TokenBucket(own.rate, own.kept)
+        if own.shared:
+            return _kept(known, LeasedBucket, own.rate, own.kept)
+        return _kept(known, TokenBucket, own.rate, own.kept)
 
 
-def _limit_of(own: ConcurrencySettings, most: int) -> ConcurrencyLimit:
-    return ConcurrencyLimit(min(own.limit, most), own.queue, shed_at=own.shed_at, reserve=own.reserve)
+def _limit_of(own: ConcurrencySettings, most: int, known: ConcurrencyLimit | None) -> ConcurrencyLimit:
+    numbers = {"shed_at": own.shed_at, "reserve": own.reserve}
+    return _kept(known, ConcurrencyLimit, min(own.limit, most), own.queue, **numbers)
+
+
+def _kept(known: Any, kind: type[State], *numbers: Any, **more: Any) -> State:
+    """What is known, with other numbers; or a new one, where nothing of the kind is."""
+    if not isinstance(known, kind):
+        return kind(*numbers, **more)
+    known.adjust(*numbers, **more)  # type: ignore[attr-defined]
+    return known

@@ -31,7 +31,7 @@ def test_when_the_first_takes_long_the_second_answers():
     assert (hedge.decision, hedge.outcome) == ("return", "success")
     assert world.told(HedgeSent) == [HedgeSent("payments", 2, 0.1)]
     assert world.told(HedgeFinished) == [HedgeFinished("payments", 2, won=True)]
-    assert world.upstream.hedges.as_dict() == {"sent": 1, "won": 1}
+    assert world.upstream.record.hedges.as_dict() == {"sent": 1, "won": 1}
 
 
 def test_when_the_first_answers_all_the_same_the_hedge_has_lost():
@@ -39,13 +39,13 @@ def test_when_the_first_answers_all_the_same_the_hedge_has_lost():
     made = world.make()
     assert (made.status, made.took) == (200, pytest.approx(0.15))
     assert [entry.decision for entry in made.journal.attempts] == ["return", "lost"]
-    assert world.upstream.hedges.as_dict() == {"lost": 1, "sent": 1}
+    assert world.upstream.record.hedges.as_dict() == {"lost": 1, "sent": 1}
 
 
 def test_when_the_first_is_quick_none_is_sent():
     world = hedged((0.09, 200))
     assert len(world.make().journal.attempts) == 1
-    assert world.upstream.hedges.as_dict() == {}
+    assert world.upstream.record.hedges.as_dict() == {}
 
 
 def test_a_bad_answer_does_not_win():
@@ -109,7 +109,10 @@ def test_with_a_single_endpoint_it_goes_to_the_same_one():
 def test_a_quantile_rules_once_a_hundred_attempts_are_known():
     world = hedged(
         delay="p95",
-        respond=lambda attempt, now: ((0.02 if world.upstream.latency.known < 100 else 5.0), SimulatedReply(200)),
+        respond=lambda attempt, now: (
+            (0.02 if world.upstream.record.latency.known < 100 else 5.0),
+            SimulatedReply(200),
+        ),
     )
     for _ in range(99):
         world.make()
@@ -122,9 +125,9 @@ def test_a_quantile_rules_once_a_hundred_attempts_are_known():
 def test_a_loser_enters_the_latency_as_at_least_so_long():
     world = hedged((5.0, 200), (0.02, 200), delay="p95")
     for _ in range(100):
-        world.upstream.latency.record(0.1)
+        world.upstream.record.latency.record(0.1)
     world.make()
-    assert world.upstream.latency.known == 102
+    assert world.upstream.record.latency.known == 102
     slow, quick = sorted((member.latency.known for member in world.upstream.endpoints.members), reverse=True)
     assert (slow, quick) == (1, 1)
 
@@ -188,7 +191,7 @@ def test_half_of_the_budget_is_kept_for_retries():
     world = hedged((5.0, 200), retry={"budget": {"ratio": 0.0, "floor": 0.0}}, circuit=None)
     for _ in range(5):
         world.make()
-    assert world.upstream.hedges.as_dict() == {"lost": 1, "sent": 1, "suppressed: budget": 4}
+    assert world.upstream.record.hedges.as_dict() == {"lost": 1, "sent": 1, "suppressed: budget": 4}
     assert world.upstream.budget.tokens(world.port.now()) == 2.0
 
 
@@ -204,7 +207,7 @@ def test_a_policy_that_only_observes_says_when_it_would_have_sent_one():
     world = hedged((5.0, 200), hedge={"observe": True})
     assert len(world.make().journal.attempts) == 1
     assert world.told(Observed) == [Observed("payments", "hedge", "send a second attempt after 0.1 s")]
-    assert world.upstream.hedges.as_dict() == {"suppressed: observe": 1}
+    assert world.upstream.record.hedges.as_dict() == {"suppressed: observe": 1}
 
 
 # Nothing is left

@@ -179,8 +179,8 @@ def test_a_route_is_paused_no_longer_than_the_settings_allow():
 def test_nothing_of_a_credential_is_kept():
     world = paused(ASKS, 200)
     ask(world, Request(headers={"authorization": "Bearer secret"}))
-    assert "secret" not in repr(world.upstream.pauses._until)
-    assert all(len(key) == 16 for key in world.upstream.pauses._until)
+    assert "secret" not in repr(world.upstream.record.pauses._until)
+    assert all(len(key) == 16 for key in world.upstream.record.pauses._until)
 
 
 def test_routes_are_not_paused_unless_that_is_switched_on():
