@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
+from resilient_http.settings.spelling import spell
+
 
 class Note(Enum):
     """A key that no user can write, and that is the same in a copy."""
@@ -52,6 +54,8 @@ class Origin:
             return "defaults of the library"
         if self.source.kind == "environment":  # a variable has one place
             return self.source.name
+        if self.source.kind == "module":
+            return spell(self.path, self.source.name)
         return f"{self.source.name}: {'.'.join(self.path)}" if self.path else self.source.name
 
 
