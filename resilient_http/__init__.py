@@ -30,6 +30,7 @@ if typing.TYPE_CHECKING:
     from resilient_http.settings.models import Settings
     from resilient_http.settings.overrides import call_options
     from resilient_http.transport import AsyncResilientTransport, ResilientTransport
+    from resilient_http.upstreams.sources.source import Discovered, DiscoverySource
 
 __all__ = [
     "Answer",
@@ -41,6 +42,8 @@ __all__ = [
     "CircuitOpen",
     "Client",
     "DeadlineExceeded",
+    "Discovered",
+    "DiscoverySource",
     "ForeignAwait",
     "Journal",
     "NoEndpoint",
@@ -74,6 +77,8 @@ _HOMES = {
     "CircuitOpen": "errors",
     "Client": "client",
     "DeadlineExceeded": "errors",
+    "Discovered": "upstreams.sources.source",
+    "DiscoverySource": "upstreams.sources.source",
     "ForeignAwait": "errors",
     "Journal": "journal",
     "NoEndpoint": "errors",

@@ -22,6 +22,7 @@ from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_
 from resilient_http.settings.loading import load_settings
 from resilient_http.settings.models import Settings
 from resilient_http.settings.overrides import call_options
+from resilient_http.upstreams.sources.source import Discovered, DiscoverySource
 
 __all__ = [
     "Answer",
@@ -33,6 +34,8 @@ __all__ = [
     "CircuitOpen",
     "Client",
     "DeadlineExceeded",
+    "Discovered",
+    "DiscoverySource",
     "ForeignAwait",
     "Journal",
     "NoEndpoint",
