@@ -65,6 +65,10 @@ pictures: $(READY)  ## Draw the pictures of the docs anew, with the simulation
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[docs]' -c constraints.txt
 	@$(BIN)/python docs/pictures/draw.py
 
+.PHONY: reference
+reference: $(READY)  ## Write the tables of docs/settings.md and its JSON Schema anew, from the models
+	@$(BIN)/python docs/reference.py
+
 .PHONY: check
 check: $(READY)  ## Lint, format, types, import direction
 	@$(BIN)/ruff check .

@@ -26,6 +26,7 @@ if typing.TYPE_CHECKING:
     from resilient_http.journal import Journal, journal_of
     from resilient_http.resilience import Resilience
     from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
+    from resilient_http.settings.advice import Advice, advise
     from resilient_http.settings.loading import load_settings
     from resilient_http.settings.models import Settings
     from resilient_http.settings.overrides import call_options
@@ -33,6 +34,7 @@ if typing.TYPE_CHECKING:
     from resilient_http.upstreams.sources.source import Discovered, DiscoverySource
 
 __all__ = [
+    "Advice",
     "Answer",
     "Arrival",
     "AsyncClient",
@@ -57,6 +59,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SettingsMistake",
+    "advise",
     "answer_to",
     "call_options",
     "deadline",
@@ -68,6 +71,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Advice": "settings.advice",
     "Answer": "answers",
     "Arrival": "inbound",
     "AsyncClient": "client",
@@ -92,6 +96,7 @@ _HOMES = {
     "Settings": "settings.models",
     "SettingsError": "errors",
     "SettingsMistake": "errors",
+    "advise": "settings.advice",
     "answer_to": "answers",
     "call_options": "settings.overrides",
     "deadline": "scope",

@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
-from resilient_http import Resilience, Settings, load_settings
+from resilient_http import Resilience, Settings, SettingsError, load_settings
 
 NAME = "RESILIENT_HTTP"
 
@@ -27,7 +27,10 @@ def read_settings() -> Settings:
     """
     raw = getattr(django_settings, NAME, {})
     if isinstance(raw, (str, os.PathLike)):
-        return load_settings(raw)
+        try:
+            return load_settings(raw)
+        except OSError as exc:
+            raise SettingsError(f"{NAME}: {exc}", path=NAME, value=raw) from None
     return Settings.from_upper_case(raw, root=NAME, environment=os.environ)
 
 

@@ -22,7 +22,7 @@ def explained(settings: BaseModel) -> list[dict[str, Any]]:
     """Each value with its path and its origin; see Settings.explained()."""
     return [
         {"path": ".".join(path), "value": _shown(value), "origin": _told(settings, path, value, default)}
-        for path, value, default in _leaves(settings, ())
+        for path, value, default in leaves(settings)
     ]
 
 
@@ -32,13 +32,14 @@ def _told(settings: BaseModel, path: tuple[str, ...], value: Any, default: Any) 
     return "follows from other settings" if origin is LIBRARY and value != default else str(origin)
 
 
-def _leaves(value: Any, path: tuple[str, ...], default: Any = None) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+def leaves(value: Any, path: tuple[str, ...] = (), default: Any = None) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """Each value below, with its path and its default."""
     if isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
-            yield from _leaves(getattr(value, name), (*path, name), field.default)
+            yield from leaves(getattr(value, name), (*path, name), field.default)
     elif isinstance(value, Mapping) and any(isinstance(each, BaseModel) for each in value.values()):
         for name, below in value.items():
-            yield from _leaves(below, (*path, str(name)))
+            yield from leaves(below, (*path, str(name)))
     else:
         yield path, value, default
 

@@ -30,6 +30,16 @@ _ATTRIBUTE = re.compile(r"^ {4}(\w+):(.*?)(?=^ {4}\w|\Z)", re.DOTALL | re.MULTIL
 
 
 @dataclass(frozen=True, slots=True)
+class Unit:
+    """Marks what a number counts."""
+
+    name: str
+
+
+SECONDS, SHARE, PER_SECOND, BYTES = Unit("s"), Unit("share"), Unit("per s"), Unit("bytes")
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """What may stand somewhere.
 
@@ -46,6 +56,11 @@ class Shape:
     nullable: bool = False
     types: tuple[Any, ...] = ()
     marks: tuple[Any, ...] = ()
+
+    @property
+    def unit(self) -> str:
+        """What a number counts, or nothing."""
+        return next((mark.name for mark in self.marks if isinstance(mark, Unit)), "")
 
     @property
     def is_text(self) -> bool:
@@ -114,6 +129,19 @@ def texts(model: type[BaseModel]) -> dict[str, str]:
         for name, text in _ATTRIBUTE.findall(section[2]) if section else ():
             told[name] = " ".join(text.split())
     return told
+
+
+def meaning(text: str, model: type[BaseModel] | None) -> str:
+    """What a key means, for a page or an editor: of a section, what its own docstring says first."""
+    if model is None or "Settings" not in text:
+        return re.sub(r"; see \w+Settings", "", text)
+    rest = re.sub(r";? ?[Ss]ee \w+Settings[;,]? ?", "", text).lstrip(". ")
+    return f"{first_paragraph(model)} {rest[:1].upper()}{rest[1:]}".strip()
+
+
+def first_paragraph(model: type[BaseModel]) -> str:
+    """What a model's docstring begins with."""
+    return inspect.cleandoc(model.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
 
 
 def _reload(field: FieldInfo) -> str | None:

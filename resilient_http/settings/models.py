@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import SecretStr, ValidationError, field_validator, model_validator
 
@@ -21,6 +21,7 @@ from resilient_http.settings.explanation import explained, origin_of
 from resilient_http.settings.fallback import FallbackSettings
 from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.inbound import InboundSettings
+from resilient_http.settings.keys import NEW_CONNECTIONS, NEW_PROCESS
 from resilient_http.settings.limits import ConcurrencySettings, PauseSettings, Priority, RateLimitSettings
 from resilient_http.settings.merging import OF_A_ROUTE, as_raw, inherit, merge
 from resilient_http.settings.middleware import MiddlewareSettings
@@ -70,7 +71,8 @@ class UpstreamSettings(Model):
         balance: See BalanceSettings.
         routes: Method and path template, as "GET /charges/{id}", to what its calls go by; see RouteSettings.
         propagate: Trace headers to send: "tracecontext", "none", or "all" (with baggage, for upstreams of one's own).
-        deadline_header: Header that tells it how long we wait for this attempt, None for none.
+        deadline_header: Header that tells it how long we wait for this attempt, None for none. As
+            `"x-envoy-expected-rq-timeout-ms"`, `"grpc-timeout"` or `{"name": "request-timeout", "unit": "s"}`.
         attempt_header: Header that tells it which attempt this is, from 1 on; None for none. Of a repeat of an inbound
             request's it never says 1.
         idempotency_key: "auto" gives each call with a method that is not idempotent an `Idempotency-Key` of its own,
@@ -79,15 +81,16 @@ class UpstreamSettings(Model):
             so that the answer is neither repeated nor counted against it.
         tls: See TlsSettings.
         http2: Whether HTTP/2 is offered to https endpoints (needs the extra `http2`).
-        proxy: URL of a proxy that connections go through. An https one is verified, by the authorities of a
-            `tls.verify` bundle too.
+        proxy: URL of a proxy that connections go through. The certificate of an https one may be signed by the
+            backend's trusted authorities or by those of a `tls.verify` bundle; `tls.verify: false` does not extend to
+            it.
     """
 
     endpoints: tuple[EndpointSettings, ...] = ()
     discovery: DiscoverySettings | None = None
     host: str | None = None
     timeout: TimeoutSettings = TimeoutSettings()
-    pool: PoolSettings = PoolSettings()
+    pool: Annotated[PoolSettings, NEW_CONNECTIONS] = PoolSettings()
     retry: RetrySettings | None = RetrySettings()
     hedge: HedgeSettings | None = None
     circuit: CircuitSettings | None = CircuitSettings()
@@ -105,9 +108,9 @@ class UpstreamSettings(Model):
     attempt_header: OwnHeaderName | None = None
     idempotency_key: Literal["auto"] | None = None
     trust_dependency_marker: bool = False
-    tls: TlsSettings = TlsSettings()
-    http2: bool = False
-    proxy: SecretStr | None = None
+    tls: Annotated[TlsSettings, NEW_CONNECTIONS] = TlsSettings()
+    http2: Annotated[bool, NEW_CONNECTIONS] = False
+    proxy: Annotated[SecretStr | None, NEW_CONNECTIONS] = None
 
     @field_validator("host")
     @classmethod
@@ -183,14 +186,16 @@ class Settings(Model):
     """The settings of a process.
 
     Attributes:
-        enabled: False is plain httpx with the same API: endpoints are chosen, nothing else happens.
+        enabled: False is plain httpx with the same API: endpoints are chosen, nothing else happens. The environment
+            variable `RESILIENT_HTTP_ENABLED=false` does the same, whatever the settings say.
         backend: "httpx", or its successor "httpx2".
         engine: What async clients connect with: "default", or "aiohttp" (needs the extra `aiohttp`), which is faster,
             for asyncio only, and neither speaks HTTP/2 nor goes through a proxy. Sync clients have the default one.
         inbound: See InboundSettings.
         zone: Where this process stands; endpoints of that zone are preferred. None for no preference.
-        shared: See SharedSettings; None for a process that shares nothing with others.
-        defaults: What every upstream inherits, and all that an unnamed one has.
+        shared: See SharedSettings; None for a process that shares nothing with others. Needs the extra `redis`.
+        defaults: What every upstream inherits, and all that an unnamed one has: the keys of an upstream, but
+            `endpoints`, `discovery` and `host`.
         upstreams: Name (a lower-case DNS label) to its settings.
         guards: Name to the settings of what is not HTTP; see GuardSettings. They inherit nothing from `defaults`.
 
@@ -199,11 +204,11 @@ class Settings(Model):
     """
 
     enabled: bool = True
-    backend: Literal["httpx", "httpx2"] = "httpx"
-    engine: Literal["default", "aiohttp"] = "default"
+    backend: Annotated[Literal["httpx", "httpx2"], NEW_PROCESS] = "httpx"
+    engine: Annotated[Literal["default", "aiohttp"], NEW_PROCESS] = "default"
     inbound: InboundSettings = InboundSettings()
     zone: Zone | None = None
-    shared: SharedSettings | None = None
+    shared: Annotated[SharedSettings | None, NEW_PROCESS] = None
     defaults: UpstreamSettings = UpstreamSettings()
     upstreams: Mapping[str, UpstreamSettings] = {}
     guards: Mapping[str, GuardSettings] = {}

@@ -26,10 +26,18 @@ ALWAYS_ON = ("backoff", "defaults", "inbound", "middleware", "pool", "timeout", 
 
 
 class Model(BaseModel):
-    """Frozen; refuses unknown keys and names the nearest known one."""
+    """Frozen; refuses unknown keys and names the nearest known one.
+
+    Attributes:
+        unknown: What is said of an unknown key.
+        short: The JSON Schema of what may stand for it, as a URL for an endpoint, or None.
+        listed: Whether it is an item, or a value, that layers do not merge: then it has to be whole.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, hide_input_in_errors=True)
     unknown: ClassVar[str] = "unknown key"
+    short: ClassVar[Mapping[str, Any] | None] = None
+    listed: ClassVar[bool] = False
 
 
 def nearest(key: str, known: tuple[str, ...]) -> tuple[str, ...]:
