@@ -104,6 +104,9 @@ class Port(Protocol):
     def fault_of(self, error: BaseException) -> Fault:
         """What kind of failure an exception of the network's is; FOREIGN for what is none of its."""
 
+    def request(self, method: str, url: str, headers: Headers) -> Any:
+        """A request without a body that no user wrote."""
+
     def reply(self, status: int, headers: Headers, body: bytes) -> Any:
         """A response that nobody sent.
 

@@ -188,6 +188,7 @@ def _balance(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> Balanc
         hub,
         trusts_marker=settings.trust_dependency_marker,
         pause=None if pauses is None else pauses.endpoint,
+        asks=None if pauses is None else pauses.header,
         observe=pauses is not None and pauses.observe,
         key=_key_of(settings.balance),
     )

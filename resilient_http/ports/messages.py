@@ -30,6 +30,10 @@ class Messages:
         """What kind of failure an exception of an engine is."""
         return self._backend.fault_of(error)
 
+    def request(self, method: str, url: str, headers: Headers) -> Any:
+        """A request of the backend's that no user wrote."""
+        return self._backend.module.Request(method, url, headers=headers)
+
     def reply(self, status: int, headers: Headers, body: bytes) -> Any:
         """A response of the backend's that nobody sent."""
         return composed(status, headers, body, self._backend)

@@ -124,7 +124,7 @@ def shape_of(field: FieldInfo) -> Shape:
 def texts(model: type[BaseModel]) -> dict[str, str]:
     """What the docstrings of a model and of those that it inherits from say of its attributes."""
     told: dict[str, str] = {}
-    for kind in reversed(model.__mro__):
+    for kind in reversed(model.__mro__[: model.__mro__.index(BaseModel)]):
         section = _SECTION.search(inspect.cleandoc(kind.__doc__ or ""))
         for name, text in _ATTRIBUTE.findall(section[2]) if section else ():
             told[name] = " ".join(text.split())

@@ -20,6 +20,7 @@ from resilient_http.settings.environment import layers_of
 from resilient_http.settings.explanation import explained, origin_of
 from resilient_http.settings.fallback import FallbackSettings
 from resilient_http.settings.guards import GuardSettings
+from resilient_http.settings.health import HealthSettings
 from resilient_http.settings.inbound import InboundSettings
 from resilient_http.settings.keys import NEW_CONNECTIONS, NEW_PROCESS
 from resilient_http.settings.limits import ConcurrencySettings, PauseSettings, Priority, RateLimitSettings
@@ -69,6 +70,7 @@ class UpstreamSettings(Model):
         fallback: See FallbackSettings; None for no fallback.
         middleware: See MiddlewareSettings.
         balance: See BalanceSettings.
+        health: See HealthSettings; None for no checks. Unnamed upstreams have one endpoint, and are not checked.
         routes: Method and path template, as "GET /charges/{id}", to what its calls go by; see RouteSettings.
         propagate: Trace headers to send: "tracecontext", "none", or "all" (with baggage, for upstreams of one's own).
         deadline_header: Header that tells it how long we wait for this attempt, None for none. As
@@ -102,6 +104,7 @@ class UpstreamSettings(Model):
     fallback: FallbackSettings | None = None
     middleware: MiddlewareSettings = MiddlewareSettings()
     balance: BalanceSettings = BalanceSettings()
+    health: HealthSettings | None = None
     routes: Mapping[str, RouteSettings] = {}
     propagate: Literal["none", "tracecontext", "all"] = "tracecontext"
     deadline_header: DeadlineHeader | None = None

@@ -132,7 +132,8 @@ def _mistake(details: Any, model: type[Model], below: tuple[str, ...]) -> Found:
             value = value.get(key) if isinstance(value, Mapping) else None
     if _is_secret(path, message) or (path[-2:] == ("discovery", "source") and not isinstance(value, str)):
         value = None
-    hidden = value is None or isinstance(value, (Mapping, list, tuple)) or "proxy" in path or "redis" in path
+    secret = "proxy" in path or "redis" in path or {"health", "headers"} <= {*path}
+    hidden = secret or value is None or isinstance(value, (Mapping, list, tuple))
     shown = (
         ""
         if hidden

@@ -221,7 +221,9 @@ class Circuit(Breaker):
 
     def admits(self, now: float) -> bool:
         """Whether acquire() would give a permit at `now`. Changes nothing."""
-        return self._admits_all is not None or self.retry_in(now) == 0.0
+        if self._admits_all is not None or (self.rules.observe and not self._held):
+            return True
+        return self.retry_in(now) == 0.0
 
     @property
     def closed(self) -> bool:

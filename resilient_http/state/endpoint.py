@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from resilient_http.state.circuit import Circuit, Permit
 from resilient_http.state.giving_way import give_way
+from resilient_http.state.health import Health
 from resilient_http.state.latency import Latency
 from resilient_http.state.outcome import FAILED, Outcome, OutcomeRules
 from resilient_http.state.peak_ewma import PeakEwma
@@ -88,14 +89,15 @@ class Endpoint:
     Attributes:
         outcomes: What an attempt counts as, where a user has changed that.
         since: Monotonic seconds at which it was new, or back; minus infinity for one that was there from the start.
+        health: What checks have said of it, or None where it is not checked.
         ewma: How long it takes, where the balancer goes by that.
         crowd: Where what is under way is counted together, where the balancer goes by that.
     """
 
     __slots__ = (
         "__weakref__", "_cut_in_a_row", "_lock", "_penalised", "_penalty", "_uncounted", "backup", "circuit", "crowd",
-        "ewma", "host", "in_flight", "latency", "link", "netloc", "outcomes", "port", "scheme", "since", "url",
-        "weight", "zone",
+        "ewma", "health", "host", "in_flight", "latency", "link", "netloc", "outcomes", "port", "scheme", "since",
+        "url", "weight", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -124,6 +126,7 @@ class Endpoint:
         self.outcomes = OutcomeRules()
         self.in_flight = 0
         self.since = float("-inf")
+        self.health: Health | None = None
         self.ewma: PeakEwma | None = None
         self.crowd: Crowd | None = None
         self.latency = Latency()

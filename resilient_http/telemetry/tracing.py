@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import Context as Variables
 from contextvars import Token
 from typing import Any
 
@@ -38,6 +39,13 @@ def tracer() -> Tracer:
 
 
 _known: list[tuple[Any, Tracer] | None] = [None]
+
+
+def untraced() -> Variables:
+    """Context variables, otherwise empty, with which OpenTelemetry's instrumentation makes no spans."""
+    variables = Variables()
+    variables.run(lambda: context.attach(context.set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True)))
+    return variables
 
 
 def load_provider() -> None:

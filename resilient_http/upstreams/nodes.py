@@ -33,6 +33,7 @@ from resilient_http.state.diagnosis import CircuitRules
 from resilient_http.state.ejections import Ejections
 from resilient_http.state.endpoint import Endpoint, Link
 from resilient_http.state.endpoints import Endpoints
+from resilient_http.state.health import Health
 from resilient_http.state.outcome import Outcome, OutcomeRules
 
 
@@ -52,13 +53,16 @@ class Nodes:
 
     Attributes:
         named: Whether the upstream's name is a logical host.
+        zone: Where this process stands, or None.
         endpoints: What attempts choose from.
         on_change: Called after each change of a circuit, or None.
         on_gone: Called with each endpoint that has been replaced, or None.
+        on_replaced: Called when there are other endpoints than before, or None.
     """
 
     on_change: Callable[[], object] | None = None
     on_gone: Callable[[Endpoint], object] | None = None
+    on_replaced: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -77,7 +81,7 @@ class Nodes:
         self._hub = hub
         self.named = origin is None
         self._circuits = circuits
-        self._zone = zone
+        self.zone = zone
         self._listeners = listeners
         self._rng = rng or random.Random()
         self.endpoints = Endpoints(
@@ -127,31 +131,35 @@ class Nodes:
         if self.on_gone is not None:
             for member in gone:
                 self.on_gone(member)
+        if self.on_replaced is not None:
+            self.on_replaced()
         if self._hub.listeners:
             added = tuple(member.url for member in after if member not in members)
             self._hub.emit(EndpointsChanged(self._upstream, added, tuple(member.url for member in gone)))
         return True
 
-    def adjust(self, settings: UpstreamSettings, zone: str | None, now: float) -> None:
+    def adjust(self, settings: UpstreamSettings, now: float, *, zone: str | None, circuits: bool = True) -> None:
         """Go by other settings from now on. Endpoints keep what they know; those reached in another way connect anew.
 
         Args:
             settings: The upstream's.
-            zone: Where this process stands, or None.
             now: Monotonic seconds.
+            zone: Where this process stands, or None.
+            circuits: Whether they have circuits, where the settings say so.
         """
-        before, self._settings = self._settings, settings
+        before, self._settings, self._circuits = self._settings, settings, circuits
         for member in self.endpoints.members:
             self._adjust_circuit(member)
+            self._adjust_health(member, now)
             link = self._link(member)
             if link != member.link:
                 member.link = link
                 if self.on_gone is not None:
                     self.on_gone(member)  # its connections, not itself
-        if (before.balance, self._zone) != (settings.balance, zone):
-            self._zone = zone
+        if (before.balance, self.zone) != (settings.balance, zone):
+            self.zone = zone
             self.endpoints.adjust(balancer_of(settings.balance), now, **_choosing(settings, zone))
-        if self.named and before.endpoints != settings.endpoints:
+        if self.named and settings.discovery is None:
             self.replace(settings.endpoints, now)
 
     def _adjust_circuit(self, member: Endpoint) -> None:
@@ -179,6 +187,7 @@ class Nodes:
         endpoint.link = self._link(endpoint)
         if self._settings.circuit is not None and self._circuits:
             self._add_circuit(endpoint, self._settings.circuit)
+        self._adjust_health(endpoint, 0.0)
         return endpoint
 
     def _add_circuit(self, endpoint: Endpoint, settings: CircuitSettings) -> None:
@@ -190,6 +199,17 @@ class Nodes:
             listeners=self._listeners,
             on_change=partial(self._tell_circuit, endpoint),
         )
+
+    def _adjust_health(self, endpoint: Endpoint, now: float) -> None:
+        own = self._settings.health
+        if own is None or not self.named:
+            if endpoint.health is not None:
+                endpoint.health = None
+                self.endpoints.note_health(endpoint, now, healthy=True)
+        elif endpoint.health is None:
+            endpoint.health = Health(own.healthy_after, own.unhealthy_after)
+        else:
+            endpoint.health.adjust(own.healthy_after, own.unhealthy_after)
 
     def _link(self, endpoint: Endpoint) -> Link:
         own, host = self._settings, self._host
@@ -267,6 +287,7 @@ def _status(member: Endpoint, ejections: Ejections[Endpoint], now: float) -> dic
             reason: None if seconds == math.inf else round(seconds, 3)
             for reason, seconds in ejections.reasons(member, now).items()
         },
+        "health": None if member.health is None else member.health.status(now),
         "circuit": None,
     }
     if circuit is not None:
