@@ -132,8 +132,7 @@ def _mistake(details: Any, model: type[Model], below: tuple[str, ...]) -> Found:
             value = value.get(key) if isinstance(value, Mapping) else None
     if _is_secret(path, message) or (path[-2:] == ("discovery", "source") and not isinstance(value, str)):
         value = None
-    secret = "proxy" in path or "redis" in path or {"health", "headers"} <= {*path}
-    hidden = secret or value is None or isinstance(value, (Mapping, list, tuple))
+    hidden = value is None or isinstance(value, (Mapping, list, tuple)) or "proxy" in path or "redis" in path
     shown = (
         ""
         if hidden
@@ -143,8 +142,10 @@ def _mistake(details: Any, model: type[Model], below: tuple[str, ...]) -> Found:
 
 
 def _is_secret(path: tuple[str, ...], message: str) -> bool:
-    """Whether what stands there may be one: below a misspelt key of discovery's too."""
-    return path[-1:] in (("password",), ("token",)) or ("discovery" in path and message == "unknown key")
+    """Whether what stands there may be one: below a misspelt key of discovery's or of health checks' too."""
+    if path[-1:] in (("password",), ("token",)) or {"health", "headers"} <= {*path}:
+        return True
+    return message == "unknown key" and ("discovery" in path or "health" in path)
 
 
 def _masked(secret: re.Match[str]) -> str:
