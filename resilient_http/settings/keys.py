@@ -18,11 +18,12 @@ from pydantic.fields import FieldInfo
 ANY = "*"
 RELOAD = "x-reload"  # the name of it in the JSON Schema
 AT_ONCE = "at once"
+ANEW = "new process"
 
 NEW_CONNECTIONS: Any = Field(json_schema_extra={RELOAD: "new connections"})
 """Marks a key whose change is in effect for connections that are made from then on."""
 
-NEW_PROCESS: Any = Field(json_schema_extra={RELOAD: "new process"})
+NEW_PROCESS: Any = Field(json_schema_extra={RELOAD: ANEW})
 """Marks a key that is read once, when the process starts."""
 
 _SECTION = re.compile(r"^( *)Attributes:\n(.*?)(?:\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -99,6 +100,11 @@ def keys(model: type[BaseModel], path: tuple[str, ...] = (), reload: str = AT_ON
             deeper, below = (*deeper, ANY), below.each
         if below.model is not None:
             yield from keys(below.model, deeper, own)
+
+
+def reloads(model: type[BaseModel]) -> dict[str, str]:
+    """What it takes for a change to be in effect, for each key of a model."""
+    return {name: _reload(field) or AT_ONCE for name, field in model.model_fields.items()}
 
 
 def shape_at(model: type[BaseModel], path: Sequence[str]) -> Shape | None:
