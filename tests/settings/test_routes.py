@@ -160,11 +160,13 @@ def test_a_call_goes_over_its_route():
     with Resilience({"upstreams": {"payments": own}}).client(transport=httpx.MockTransport(handler)) as client:
         made = []
         for path, options in [("/", {}), ("/reports/7", {}), ("/reports/7", call_options(retry={"max_attempts": 2})),
-                              ("/reports/7", {}), ("/", call_options(retry={"max_attempts": 2}))]:  # fmt: skip
+                              ("/reports/7", {}), ("/", call_options(retry={"max_attempts": 2})),
+                              ("/", call_options(priority="critical")),
+                              ("/reports/7", call_options(priority="critical"))]:  # fmt: skip
             seen.clear()
             client.get(f"http://payments{path}", extensions=options)
             made.append(len(seen))
-    assert made == [3, 1, 2, 1, 2]
+    assert made == [3, 1, 2, 1, 2, 3, 1]
 
 
 def test_switched_off_there_are_no_routes():
