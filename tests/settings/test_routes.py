@@ -174,3 +174,22 @@ def test_switched_off_there_are_no_routes():
     transport = httpx.MockTransport(lambda request: httpx.Response(503))
     with Resilience({"enabled": False, "upstreams": {"payments": own}}).client(transport=transport) as client:
         assert client.get("http://payments/reports/7").status_code == 503
+
+
+def test_a_reload_changes_a_route_and_keeps_what_its_upstream_knows():
+    def with_route(status):
+        own = {
+            "endpoints": ["http://n1"],
+            "retry": None,
+            "routes": {REPORT: {"fallback": {"response": {"status": status}}}},
+        }
+        return {"upstreams": {"payments": own}}
+
+    resilience = Resilience(with_route(200))
+    transport = httpx.MockTransport(lambda request: httpx.Response(503))
+    with resilience.client(transport=transport) as client:
+        assert client.get("http://payments/reports/7").status_code == 200
+        circuits = resilience.circuits("payments")
+        resilience.reload(with_route(203))
+        assert client.get("http://payments/reports/7").status_code == 203
+        assert resilience.circuits("payments") == circuits
