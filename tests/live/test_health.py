@@ -411,7 +411,7 @@ def test_one_that_cancels_or_awaits_all_tasks_does_not_wait_for_checks(node):
 def run(code: str, *servers: FaultServer) -> subprocess.CompletedProcess[str]:
     """Python that is told the URLs, and in which every warning is an error."""
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(code), *(each.url for each in servers)],
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *(each.url for each in servers)],
         capture_output=True,
         text=True,
         timeout=50,
