@@ -150,7 +150,10 @@ class PanicEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class EndpointsChanged(Event):
-    """The upstream has other endpoints than before: URLs of those `added` and of those `removed`."""
+    """The upstream has other endpoints than before: URLs of those `added` and of those `removed`.
+
+    Both are empty where only their weights, zones or roles are others.
+    """
 
     added: tuple[str, ...]
     removed: tuple[str, ...]

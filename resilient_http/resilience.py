@@ -185,7 +185,7 @@ class Resilience:
             SettingsError: A setting is wrong, or needs a new process (`backend`, `engine`, `shared`). All is as it was.
         """
         try:
-            new = _as_settings(settings)
+            new = _as_other_settings(settings)
             with self._reloading:
                 check_reloadable(self.settings, new)
                 changed = changes(self.settings, new)
@@ -271,6 +271,13 @@ def _as_settings(settings: Any) -> Settings:
         message = f"settings are a mapping, Settings(...) or the path of a file, not {type(settings).__name__}"
         raise SettingsError(message, value=settings)
     return Settings(**{str(key): value for key, value in settings.items()})
+
+
+def _as_other_settings(settings: Any) -> Settings:
+    if settings is None:
+        message = "reload() takes all settings, and None is none; an empty file reads like that"
+        raise SettingsError(message, value=None)
+    return _as_settings(settings)
 
 
 _alive: weakref.WeakSet[Resilience] = weakref.WeakSet()
