@@ -28,7 +28,8 @@ from resilient_http.settings.validation import NAME
 from resilient_http.state.circuit import Circuit
 from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.leased_bucket import LeasedBucket, LeaseRules
-from resilient_http.telemetry.tracing import AttemptTracing, load_provider
+from resilient_http.telemetry.attempt_spans import AttemptTracing
+from resilient_http.telemetry.tracing import load_provider
 from resilient_http.transport import AsyncResilientTransport, Dispatcher, ResilientTransport
 from resilient_http.upstreams.nodes import Nodes
 from resilient_http.upstreams.registry import Registry
@@ -271,7 +272,8 @@ class Resilience:
         return guarded
 
     def _compose(self, upstream: Upstream, settings: UpstreamSettings) -> Pipeline:
-        pipeline = compose(upstream, settings, AttemptTracing(settings.propagate), self._hub)
+        tracing = AttemptTracing(settings.propagate, hedges=settings.hedge is not None)
+        pipeline = compose(upstream, settings, tracing, self._hub)
         return self._begins_sharing(pipeline, settings)
 
     def _share(self, upstream: Upstream) -> None:

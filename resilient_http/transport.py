@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from contextvars import ContextVar
-from types import TracebackType
+from types import MethodType, TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
 import httpx
@@ -23,9 +23,9 @@ from resilient_http.journal import attach_journal
 from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.sync import SyncPort, drive
 from resilient_http.scope import Scope, current_scope
-from resilient_http.semantics import IDEMPOTENCY_KEY
+from resilient_http.semantics import IDEMPOTENCY_KEY, TRACE_HEADERS
 from resilient_http.settings.overrides import EXTENSION
-from resilient_http.telemetry.tracing import CallSpan, configured
+from resilient_http.telemetry.tracing import CallSpan, configured, wrapped_by_contrib
 from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.upstream import Pipeline, Upstream
 
@@ -119,6 +119,8 @@ class Dispatcher:
         try:
             upstream = self.registry.find(request.url)
             pipeline = upstream.pipeline_of(request.extensions.get(EXTENSION))
+            if call.upstream and call.upstream != upstream.name:
+                self._leave_behind(call, upstream, request)
             self._enter(call, upstream, pipeline, request)
             response = await pipeline.run(call)
         except ResilienceError as exc:
@@ -131,6 +133,18 @@ class Dispatcher:
         if upstream.named and 300 <= response.status_code < 400 and "location" in response.headers:
             self._map_back(response, upstream, request.url)
         return response
+
+    def _leave_behind(self, call: Call, upstream: Upstream, request: Any) -> None:
+        """What the user wrote for the upstream that he called, and another one, that this one leads to, may not see."""
+        before, now = self.registry.find(call.request.url).settings, upstream.settings
+        kept = {"none": 0, "tracecontext": 2, "all": 3}[now.propagate]
+        names = set(TRACE_HEADERS[kept:])
+        if before.deadline_header is not None:
+            names.add(before.deadline_header.name)
+        if now.deadline_header is not None:
+            names.discard(now.deadline_header.name)
+        for name in names:
+            request.headers.pop(name, None)
 
     async def pass_through(self, call: Call, pipeline: Pipeline) -> Any:
         """A call that is no request: its way through the rings, and nothing else."""
@@ -180,6 +194,23 @@ class Dispatcher:
             response.headers["location"] = str(location.copy_with(scheme=url.scheme, host=upstream.name, port=None))
 
 
+def mark_traced(call: Call, request: Any, method: Any) -> None:
+    """Take back what a wrapper around our transport has injected: what an upstream may see is `propagate`'s to say."""
+    if wrapped_by_contrib(method):
+        call.traced_around = True
+        for name in TRACE_HEADERS:
+            request.headers.pop(name, None)
+
+
+def past_contrib(transport: Any, name: str) -> Any:
+    """The same transport without the wrapper around its method, if that is contrib's; see telemetry/attempt_spans.py."""
+    if not wrapped_by_contrib(getattr(transport, name)):
+        return transport
+    plain = object.__new__(type(transport))
+    vars(plain).update({key: value for key, value in vars(transport).items() if key != name})
+    return plain
+
+
 class Host(Protocol):
     """What clients, transports and guards need of a Resilience; asked anew for each call, because a fork swaps it."""
 
@@ -226,6 +257,8 @@ class SyncTransport:
             arrived, call.arrived = call.arrived, None
             return drive(dispatcher.hop(call, request)) if arrived is None else arrived
         call = dispatcher.open(self.port, request.method, streamed=True)
+        if type(self.handle_request) is not MethodType:
+            mark_traced(call, request, self.handle_request)
         try:
             response = drive(dispatcher.hop(call, request))
         except BaseException as exc:
@@ -233,6 +266,10 @@ class SyncTransport:
             raise
         dispatcher.close(call, response.status_code)
         return response
+
+    def unwrapped(self) -> Self:
+        """Itself, past what `instrument_client()` has put around its method."""
+        return self if type(self.handle_request) is MethodType else past_contrib(self, "handle_request")
 
     def __enter__(self) -> Self:
         if self._engine is not None:
@@ -276,6 +313,8 @@ class AsyncTransport:
             arrived, call.arrived = call.arrived, None
             return await dispatcher.hop(call, request) if arrived is None else arrived
         call = dispatcher.open(self.port, request.method, streamed=True)
+        if type(self.handle_async_request) is not MethodType:
+            mark_traced(call, request, self.handle_async_request)
         try:
             response = await self.port.guarded(call, dispatcher.hop(call, request))
         except BaseException as exc:
@@ -283,6 +322,11 @@ class AsyncTransport:
             raise
         dispatcher.close(call, response.status_code)
         return response
+
+    def unwrapped(self) -> Self:
+        """As SyncTransport's."""
+        wrapped = type(self.handle_async_request) is not MethodType
+        return past_contrib(self, "handle_async_request") if wrapped else self
 
     async def __aenter__(self) -> Self:
         if self._engine is not None:
