@@ -203,7 +203,7 @@ def mark_traced(call: Call, request: Any, method: Any) -> None:
 
 
 def past_contrib(transport: Any, name: str) -> Any:
-    """The same transport without the wrapper around its method, if that is contrib's; see telemetry/attempt_spans.py."""
+    """The same transport without the wrapper around its method, if it is contrib's; see telemetry/attempt_spans.py."""
     if not wrapped_by_contrib(getattr(transport, name)):
         return transport
     plain = object.__new__(type(transport))

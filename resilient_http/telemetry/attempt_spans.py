@@ -52,7 +52,8 @@ class AttemptTracing:
             return None
         port = call.port
         if not port.instrumented():
-            return self._own_span(attempt, call.span)
+            self._own_span(attempt, call.span)
+            return None
         if self._mode == "none":
             self._own_span(attempt, call.span)
             return context.attach(context.set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True))
@@ -124,12 +125,13 @@ def w3c(span: SpanContext) -> tuple[tuple[str, str], ...]:
 
 
 def _end_attempt(span: Span, attempt: Attempt) -> None:
+    values: dict[str, Any] = {}
     if attempt.entry.queued:
-        span.set_attribute("resilient_http.queued", attempt.entry.queued)
+        values["resilient_http.queued"] = attempt.entry.queued
     if attempt.lost:
-        span.set_attribute("resilient_http.outcome", "lost")
+        span.set_attributes({**values, "resilient_http.outcome": "lost"})
     else:
-        note_result(span, attempt.status, attempt.error)
+        note_result(span, attempt.status, attempt.error, values)
     span.end()
 
 

@@ -1,5 +1,6 @@
-"""Decisions: what a call's journal says of them, as events of its span. Written when the call has ended, so a call that
-nothing was decided about pays for none.
+"""Decisions: what a call's journal says of them, as events of its span.
+
+Written when the call has ended, so a call that nothing was decided about pays for none.
 
     resilient_http.queued               an attempt waited for its permit or token
     resilient_http.retry                the call is repeated: why, after which delay, with how much of the deadline left

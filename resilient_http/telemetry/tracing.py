@@ -1,9 +1,9 @@
 """Tracing: the OpenTelemetry SDK that the application has set up, and one INTERNAL span per call.
 
-    no SDK configured               the inbound traceparent and tracestate are passed on as they came
-    SDK, httpx instrumented         contrib makes each attempt's span and injects; we add what it cannot know
-    SDK, httpx not instrumented     we make the attempt's span and inject; see attempt_spans.py
-    the trace is not sampled        no attempt has a span, and the call's own is what the upstream hears of
+no SDK configured               the inbound traceparent and tracestate are passed on as they came
+SDK, httpx instrumented         contrib makes each attempt's span and injects; we add what it cannot know
+SDK, httpx not instrumented     we make the attempt's span and inject; see attempt_spans.py
+the trace is not sampled        no attempt has a span, and the call's own is what the upstream hears of
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def wrapped_by_contrib(method: Any) -> bool:
     return module.startswith(CONTRIB)
 
 
-def route_of(call: Call) -> str | None:
+def route_of(call: Call) -> str | None:  # noqa: ARG001 - the one place to ask it, once a call knows its route
     """The template of the call's path, as "/charges/{id}", or None when it has none."""
     return None
 
@@ -104,12 +104,16 @@ class CallSpan:
             values["resilient_http.deadline.left"] = max(0.0, call.expires - call.port.now())
         if route is not None:
             values["url.template"] = route
-        span.set_attributes(values)
         if "://" not in journal.upstream and journal.upstream:
             span.update_name(f"{call.method} {journal.upstream}{route or ''}")
-        if len(entries) > 1 or journal.notes or error is not None or (entries and (entries[0].why or entries[0].queued)):
+        if (
+            len(entries) > 1
+            or journal.notes
+            or error is not None
+            or (entries and (entries[0].why or entries[0].queued))
+        ):
             add_events(span, call, self._started)
-        note_result(span, status, error)
+        note_result(span, status, error, values)
 
 
 def is_cancellation(error: BaseException | None) -> bool:
@@ -117,13 +121,14 @@ def is_cancellation(error: BaseException | None) -> bool:
     return error is not None and (isinstance(error, Cancelled) or not isinstance(error, Exception))
 
 
-def note_result(span: Span, status: int | None, error: BaseException | None) -> None:
-    """Note on a span what came of it. What was cancelled is nobody's error, and says so."""
+def note_result(span: Span, status: int | None, error: BaseException | None, values: dict[str, Any]) -> None:
+    """Note on a span what came of it, and what else is known. What was cancelled is nobody's error, and says so."""
     if status is not None:
-        span.set_attribute("http.response.status_code", status)
+        values["http.response.status_code"] = status
     if is_cancellation(error):
-        span.set_attribute("resilient_http.outcome", "cancelled")
+        values["resilient_http.outcome"] = "cancelled"
         span.add_event("resilient_http.cancelled", {"resilient_http.why": type(error).__name__})
     elif error is not None or (status is not None and status >= 400):
-        span.set_attribute("error.type", type(error).__name__ if error is not None else str(status))
+        values["error.type"] = type(error).__name__ if error is not None else str(status)
         span.set_status(_ERROR)
+    span.set_attributes(values)
