@@ -29,6 +29,7 @@ if typing.TYPE_CHECKING:
     from resilient_http.settings.models import Settings
     from resilient_http.settings.overrides import call_options
     from resilient_http.transport import AsyncResilientTransport, ResilientTransport
+    from resilient_http.upstreams.sources.source import Discovered, DiscoverySource
 
 __all__ = [
     "Answer",
@@ -40,6 +41,8 @@ __all__ = [
     "CircuitOpen",
     "Client",
     "DeadlineExceeded",
+    "Discovered",
+    "DiscoverySource",
     "ForeignAwait",
     "Journal",
     "NoEndpoint",
@@ -72,6 +75,8 @@ _HOMES = {
     "CircuitOpen": "errors",
     "Client": "client",
     "DeadlineExceeded": "errors",
+    "Discovered": "upstreams.sources.source",
+    "DiscoverySource": "upstreams.sources.source",
     "ForeignAwait": "errors",
     "Journal": "journal",
     "NoEndpoint": "errors",

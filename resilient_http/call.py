@@ -167,6 +167,7 @@ class Call:
         priority: "sheddable", "default" or "critical" as the inbound request says, or None.
         key: The Idempotency-Key that all attempts of the current hop carry, or None when it has none of ours.
         keys: The keys of all its hops, each with the method and the body that it stands for.
+        secure: Whether its URL asks for TLS, noted where it was not known yet whether the nodes speak that.
         signed: Whether middleware gave an attempt a header that says who asks, or whom (Host).
         foreign: Whether what it ends with was raised by a `classify` of the user's, so that it is nobody's failure.
         entry: The journal's entry of the attempt that decides: the newest, or the one that won against its hedge.
@@ -194,6 +195,7 @@ class Call:
     key: str | None = None
     keys: tuple[tuple[str, Any, str], ...] = ()
     at_once = True
+    secure = False
     signed = False
     foreign = False
     entry: Entry | None = None

@@ -142,6 +142,27 @@ class EndpointsChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DiscoveryFailed(Event):
+    """Where the nodes are asked for, there is no answer that can be used (`why`), so those that are known stay."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryRestored(Event):
+    """Where the nodes are asked for, there is an answer again, after `failed_for` seconds."""
+
+    failed_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryHeld(Event):
+    """An answer that takes away too many nodes at once (`missing`, their URLs) waits for another one that says so."""
+
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RoutePaused(Event):
     """An upstream asked (429) to be left alone, and is on that route and with that credential, for `seconds`."""
 

@@ -21,6 +21,7 @@ from resilient_http.over_httpx2 import AsyncClient, AsyncResilientTransport, Cli
 from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
 from resilient_http.settings.models import Settings
 from resilient_http.settings.overrides import call_options
+from resilient_http.upstreams.sources.source import Discovered, DiscoverySource
 
 __all__ = [
     "Answer",
@@ -32,6 +33,8 @@ __all__ = [
     "CircuitOpen",
     "Client",
     "DeadlineExceeded",
+    "Discovered",
+    "DiscoverySource",
     "ForeignAwait",
     "Journal",
     "NoEndpoint",

@@ -3,6 +3,7 @@
     call ring, once per hop
         fallback        outermost: it answers for whatever failed, a passed deadline included
         middleware      the user's, in the order of the settings: sees what the call really ends with, not the fallback
+        discovery       before the deadline, which would hide why no node is known; only where nodes are found out
         deadline        it bounds everything below, waits between attempts included; middleware is bound by it too
         retry           inside the deadline, so that it can ask what still fits
         hedge           innermost, around one attempt and its twin: a repeat is never hedged
@@ -37,6 +38,7 @@ from resilient_http.policies.adaptive import AdaptivePolicy
 from resilient_http.policies.balance import BalancePolicy
 from resilient_http.policies.concurrency import ADVICE, ConcurrencyObserver, ConcurrencyPolicy
 from resilient_http.policies.deadline import DeadlinePolicy
+from resilient_http.policies.discovery import DiscoveryPolicy
 from resilient_http.policies.fallback import FallbackPolicy, FixedAnswer, FunctionAnswer, Source
 from resilient_http.policies.headers import HeadersPolicy
 from resilient_http.policies.hedge import HedgePolicy, HedgeRules
@@ -68,7 +70,7 @@ def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTrace
     repeatable = frozenset(IDEMPOTENT_METHODS if retry is None else retry.methods)
     if not upstream.enabled:  # the user's timeout= is httpx's own then
         balance = BalancePolicy(upstream.endpoints, hub, trusts_marker=settings.trust_dependency_marker)
-        return _pipeline([], [balance, TimeoutPolicy(None, {})], repeatable)
+        return _pipeline(_discovery(upstream, None), [balance, TimeoutPolicy(None, {})], repeatable)
 
     attempt_ring: list[AttemptPolicy] = [
         *_pauses(settings, upstream, hub),
@@ -83,6 +85,7 @@ def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTrace
     call_ring: list[CallPolicy] = [
         *_fallback(upstream, settings.fallback, hub),
         *(CallMiddlewarePolicy(each, settings.timeout.total) for each in middleware.call),
+        *_discovery(upstream, settings.timeout.total),
         DeadlinePolicy(settings.timeout.total),
     ]
     if retry is not None:
@@ -143,6 +146,11 @@ def _fallback(upstream: Upstream, settings: FallbackSettings | None, hub: Hub) -
         source = StaleAnswer(store, stale.max_age, stale.key, stale.wait, upstream.record.fallbacks)
     statuses = frozenset(settings.statuses)
     return [FallbackPolicy(source, statuses, upstream.record.fallbacks, hub, observe=settings.observe)]
+
+
+def _discovery(upstream: Upstream, total: float | None) -> list[CallPolicy]:
+    search = upstream.discovery
+    return [] if search is None else [DiscoveryPolicy(upstream.endpoints, search, total)]
 
 
 def _pauses(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> list[AttemptPolicy]:

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,11 +32,13 @@ from resilient_http.state.leased_bucket import LeasedBucket, LeaseRules
 from resilient_http.telemetry.attempt_spans import AttemptTracing
 from resilient_http.telemetry.tracing import load_provider
 from resilient_http.transport import AsyncResilientTransport, Dispatcher, ResilientTransport
+from resilient_http.upstreams.discovery import Discovery
 from resilient_http.upstreams.nodes import Nodes
 from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.shared_circuits import SharedCircuits
 from resilient_http.upstreams.shared_rates import SharedRates
 from resilient_http.upstreams.sharing import Sharing
+from resilient_http.upstreams.sources.kinds import make_source, where
 from resilient_http.upstreams.upstream import Pipeline, Upstream
 
 SWITCH = "RESILIENT_HTTP_ENABLED"  # an operator's way out, whatever the settings say
@@ -76,7 +79,7 @@ class Resilience:
         self._circuit_listeners = tuple(circuit_listeners)
         load_provider()
         self._models: dict[Any, Any] = {}
-        self._end_sharing: weakref.finalize[[], Resilience] | None = None
+        self._end_threads: weakref.finalize[[], Resilience] | None = None
         self._begin()
         _alive.add(self)
 
@@ -179,6 +182,8 @@ class Resilience:
         self.sync_port.close()
         if self._sharing is not None:
             self._sharing.end()
+        for discovery in self._discoveries:
+            discovery.end()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop's async clients, and those of sync clients."""
@@ -212,6 +217,7 @@ class Resilience:
         self.enabled = self.settings.enabled and os.environ.get(SWITCH, "").lower() not in OFF
         shared = self.settings.shared if self.enabled else None
         self._sharing = None if shared is None else Sharing(shared, self._hub)
+        self._discoveries: list[Discovery] = []
         named = {name: self._upstream(name, own) for name, own in self.settings.upstreams.items()}
         self._guards: dict[str, Upstream] = {}
         for name in self.settings.guards:
@@ -223,14 +229,15 @@ class Resilience:
             self._shared_rates = SharedRates(self._sharing, registry)
             self._sharing.add(self._shared_circuits)
             self._sharing.add(self._shared_rates)
-            self._share_while_alive(self._sharing)
+        self._run_while_alive()
 
-    def _share_while_alive(self, sharing: Sharing) -> None:
-        # The parent's is dropped as it is: its locks may have been held when the process forked.
-        if self._end_sharing is not None:
-            self._end_sharing.detach()
-        self._end_sharing = weakref.finalize(self, sharing.end)
-        self._end_sharing.atexit = False
+    def _run_while_alive(self) -> None:
+        # The parent's are dropped as they are: their locks may have been held when the process forked.
+        if self._end_threads is not None:
+            self._end_threads.detach()
+        sharing = () if self._sharing is None else (self._sharing,)
+        self._end_threads = weakref.finalize(self, partial(_end_all, sharing, tuple(self._discoveries)))
+        self._end_threads.atexit = False
 
     def _unnamed(self, scheme: str, host: str, port: int) -> Upstream:
         name = Endpoint(scheme, host, port).url
@@ -238,10 +245,20 @@ class Resilience:
 
     def _upstream(self, name: str, settings: Any, origin: tuple[str, str, int] | None = None) -> Upstream:
         nodes = self._nodes(name, settings, origin)
-        upstream = Upstream(name, settings, self._compose, nodes, enabled=self.enabled)
+        discovery = None if origin else self._discovery(name, settings, nodes)
+        upstream = Upstream(name, settings, self._compose, nodes, enabled=self.enabled, discovery=discovery)
         upstream.nodes.on_gone = self._retire
         self._share(upstream)
         return upstream
+
+    def _discovery(self, name: str, settings: UpstreamSettings, nodes: Nodes) -> Discovery | None:
+        own = settings.discovery
+        if own is None:
+            return None
+        make = partial(make_source, own, self._backend.module)
+        discovery = Discovery(name, own, make, where(own), nodes, self._hub)
+        self._discoveries.append(discovery)
+        return discovery
 
     def _nodes(self, name: str, settings: UpstreamSettings, origin: tuple[str, str, int] | None) -> Nodes:
         return Nodes(
@@ -312,6 +329,14 @@ class Resilience:
         from resilient_http import over_httpx2  # noqa: PLC0415 - an extra, imported only when used
 
         return getattr(over_httpx2, name)
+
+
+def _end_all(sharing: Sequence[Sharing], discoveries: Sequence[Discovery]) -> None:
+    """Nobody holds the Resilience any more: its threads shall end. The garbage collector calls this, so it is brief."""
+    for each in sharing:
+        each.end()
+    for discovery in discoveries:
+        discovery.let_go()
 
 
 def shares(settings: UpstreamSettings) -> bool:

@@ -175,7 +175,10 @@ class Dispatcher:
             call.keys = (*call.keys, (method, request.stream, call.key))
         at_once = body_again and sendable_at_once(request.stream, self.backend.module)
         call.enter(upstream.name, request, method, repeatable=repeatable, replayable=body_again, at_once=at_once)
-        if upstream.named and request.url.scheme == "https" and upstream.nodes.scheme == "http":
+        known = upstream.endpoints.known
+        if call.secure or not known:
+            call.secure = not known and request.url.scheme == "https"
+        if known and upstream.named and request.url.scheme == "https" and upstream.nodes.scheme == "http":
             message = (
                 f"https://{upstream.name} asks for TLS, but its endpoints are http; call http://{upstream.name}, "
                 f"or give upstreams.{upstream.name}.endpoints https URLs"

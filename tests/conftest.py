@@ -5,7 +5,7 @@ import importlib
 import itertools
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.live.dnsmasq import Dnsmasq, find_dnsmasq
+from tests.live.etcd import Etcd, find_etcd
 from tests.live.nginx import HELLO, Nginx, find_nginx
 from tests.live.redis import RedisServer, find_redis
 from tests.live.servers import FaultServer, Script, full_backlog, refused_url
@@ -85,6 +87,40 @@ def redis_server(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
 
         def start(password: str = "") -> RedisServer:
             return servers.enter_context(RedisServer(command, tmp_path, password))
+
+        yield start
+
+
+@pytest.fixture
+def etcd_server(tmp_path: Path) -> Iterator[Callable[..., Etcd]]:
+    """Starts an etcd, with more options of its command line. A missing one fails the test, as a missing nginx does."""
+    command = find_etcd()
+    if command is None:
+        pytest.fail("this test needs etcd; install it with: apt-get install etcd-server")
+    numbers = itertools.count()
+    with ExitStack() as servers:
+
+        def start(*options: str) -> Etcd:
+            root = tmp_path / f"etcd-{next(numbers)}"
+            root.mkdir()
+            return servers.enter_context(Etcd(command, root, *options))
+
+        yield start
+
+
+@pytest.fixture
+def name_server(tmp_path: Path) -> Iterator[Callable[..., Dnsmasq]]:
+    """Starts a dnsmasq, with the arguments of `Dnsmasq`. A missing one fails the test, as a missing nginx does."""
+    command = find_dnsmasq()
+    if command is None:
+        pytest.fail("this test needs dnsmasq; install it with: apt-get install dnsmasq-base")
+    numbers = itertools.count()
+    with ExitStack() as servers:
+
+        def start(hosts: dict[str, Sequence[str]], lines: Sequence[str] = (), ttl: int = 1) -> Dnsmasq:
+            root = tmp_path / f"dnsmasq-{next(numbers)}"
+            root.mkdir()
+            return servers.enter_context(Dnsmasq(command, root, hosts, lines, ttl))
 
         yield start
 

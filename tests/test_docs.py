@@ -14,6 +14,13 @@ import pytest
 
 from resilient_http.events import Event
 from resilient_http.settings.circuit import SharedCircuitSettings, SlowCallSettings
+from resilient_http.settings.discovery import (
+    ConsulSettings,
+    DiscoverySettings,
+    DnsSettings,
+    EtcdSettings,
+    SrvSettings,
+)
 from resilient_http.settings.endpoints import EndpointSettings
 from resilient_http.settings.fallback import FallbackSettings, FixedResponseSettings, StaleSettings
 from resilient_http.settings.guards import GuardRetrySettings, GuardTimeoutSettings
@@ -82,6 +89,11 @@ def test_the_settings_table_is_what_the_models_say():
         **_flat(SharedCircuitSettings, "circuit.shared."),
         **_flat(RateLimitSettings, "rate_limit."),
         **_flat(EndpointSettings),
+        **_flat(DiscoverySettings, "discovery."),
+        **_flat(DnsSettings, "discovery.dns."),
+        **_flat(SrvSettings, "discovery.srv."),
+        **_flat(EtcdSettings, "discovery.etcd."),
+        **_flat(ConsulSettings, "discovery.consul."),
         **_flat(FallbackSettings, "fallback."),
         **_flat(FixedResponseSettings, "fallback.response."),
         **_flat(StaleSettings, "fallback.stale."),

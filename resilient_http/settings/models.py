@@ -13,6 +13,7 @@ from pydantic import SecretStr, ValidationError, field_validator, model_validato
 
 from resilient_http.errors import SettingsError
 from resilient_http.settings.circuit import CircuitSettings
+from resilient_http.settings.discovery import DiscoverySettings
 from resilient_http.settings.endpoints import BalanceSettings, EndpointSettings, Zone, one_upstreams
 from resilient_http.settings.fallback import FallbackSettings
 from resilient_http.settings.guards import GuardSettings
@@ -34,7 +35,8 @@ class UpstreamSettings(Model):
     """A service that we call.
 
     Attributes:
-        endpoints: Its nodes; all http or all https.
+        endpoints: Its nodes; all http or all https. Beside `discovery`: those until its first answer.
+        discovery: See DiscoverySettings; None for `endpoints` alone.
         host: `Host` header and TLS name in place of the endpoint's own.
         timeout: See TimeoutSettings.
         pool: See PoolSettings.
@@ -65,6 +67,7 @@ class UpstreamSettings(Model):
     """
 
     endpoints: tuple[EndpointSettings, ...] = ()
+    discovery: DiscoverySettings | None = None
     host: str | None = None
     timeout: TimeoutSettings = TimeoutSettings()
     pool: PoolSettings = PoolSettings()
@@ -112,6 +115,14 @@ class UpstreamSettings(Model):
         socks = self.proxy is not None and self.proxy.get_secret_value().startswith("socks")
         if socks and find_spec("socksio") is None:
             raise mistake_at("proxy", message='a SOCKS proxy needs socksio: pip install "httpx[socks]"')
+        return self
+
+    @model_validator(mode="after")
+    def _discovered_alike(self) -> Self:
+        scheme = None if self.discovery is None else self.discovery.scheme
+        for endpoint in self.endpoints:
+            if scheme is not None and endpoint.origin[0] != scheme:
+                raise mistake_at("endpoints", message=f"discovery says {scheme}, and these do not; they must agree")
         return self
 
     @model_validator(mode="after")
@@ -246,8 +257,8 @@ class Settings(Model):
     @field_validator("defaults")
     @classmethod
     def _without_endpoints(cls, defaults: UpstreamSettings) -> UpstreamSettings:
-        if defaults.endpoints or defaults.host:
-            message = "endpoints and host belong to one upstream, not to the defaults"
+        if defaults.endpoints or defaults.host or defaults.discovery:
+            message = "endpoints, discovery and host belong to one upstream, not to the defaults"
             raise ValueError(message)
         return defaults
 
@@ -256,8 +267,9 @@ class Settings(Model):
     def _named_and_reachable(cls, upstreams: Mapping[str, UpstreamSettings]) -> Mapping[str, UpstreamSettings]:
         for name, upstream in upstreams.items():
             check_name(name)
-            if not upstream.endpoints:
-                raise mistake_at(name, "endpoints", message='at least one is needed, as in ["http://10.0.0.1:8080"]')
+            if not upstream.endpoints and upstream.discovery is None:
+                message = 'at least one is needed, as in ["http://10.0.0.1:8080"], or discovery'
+                raise mistake_at(name, "endpoints", message=message)
         return upstreams
 
     @field_validator("guards")

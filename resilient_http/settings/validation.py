@@ -99,6 +99,8 @@ def _mistake(details: Any, below: tuple[str, ...]) -> tuple[SettingsMistake, obj
         path += deeper
         for key in deeper:
             value = value.get(key) if isinstance(value, Mapping) else None
+    if _is_secret(path, message) or (path[-2:] == ("discovery", "source") and not isinstance(value, str)):
+        value = None
     hidden = value is None or isinstance(value, (Mapping, list, tuple)) or "proxy" in path or "redis" in path
     shown = (
         ""
@@ -106,6 +108,11 @@ def _mistake(details: Any, below: tuple[str, ...]) -> tuple[SettingsMistake, obj
         else f" (got {SECRETS.sub(lambda found: '***@' if found[0].endswith('@') else '***', repr(value))})"
     )
     return SettingsMistake(path, f"{message}{shown}", known), value
+
+
+def _is_secret(path: tuple[str, ...], message: str) -> bool:
+    """Whether what stands there may be one: below a misspelt key of discovery's too."""
+    return path[-1:] in (("password",), ("token",)) or ("discovery" in path and message == "unknown key")
 
 
 def _masked(secret: re.Match[str]) -> str:

@@ -93,9 +93,15 @@ class Nodes:
         members = self.endpoints.members
         return members[0].scheme if members else "http"
 
+    @property
+    def _host(self) -> str | None:
+        """What they are called together, where that is not the name of each."""
+        discovery = self._settings.discovery
+        return self._settings.host or (None if discovery is None else discovery.host)
+
     def is_one(self, origin: str) -> bool:
         """Whether an origin is one of them, or is what they are called: a Location that names it means the upstream."""
-        host = self._settings.host
+        host = self._host
         return any(member.url == origin for member in self.endpoints.members) or (
             host is not None and origin == f"{self.scheme}://{host}"
         )
@@ -186,10 +192,10 @@ class Nodes:
         )
 
     def _link(self, endpoint: Endpoint) -> Link:
-        own = self._settings
+        own, host = self._settings, self._host
         return Link(
-            host=(own.host or endpoint.netloc) if self.named else None,
-            server_name=(urlsplit(f"//{own.host}").hostname if own.host else endpoint.host) if self.named else None,
+            host=(host or endpoint.netloc) if self.named else None,
+            server_name=(urlsplit(f"//{host}").hostname if host else endpoint.host) if self.named else None,
             verify=own.tls.verify,
             cert=own.tls.cert,
             http2=own.http2,

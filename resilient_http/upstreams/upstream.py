@@ -21,6 +21,7 @@ from resilient_http.state.response_memory import ResponseMemory
 from resilient_http.state.retry_budget import RetryBudget
 from resilient_http.state.tally import Tally
 from resilient_http.state.token_bucket import TokenBucket
+from resilient_http.upstreams.discovery import Discovery
 from resilient_http.upstreams.nodes import Nodes
 
 UNLIMITED_QUEUE = 1_000_000
@@ -79,6 +80,7 @@ class Upstream:
         compose: Makes its pipeline.
         nodes: Its nodes.
         enabled: False leaves nothing but the choice of an endpoint.
+        discovery: What finds its nodes, or None where the settings name them all.
         before: The same one with other settings: what it knows goes on, under the numbers of these. Its calls under way
             end as they began.
 
@@ -96,6 +98,7 @@ class Upstream:
         nodes: Nodes,
         *,
         enabled: bool = True,
+        discovery: Discovery | None = None,
         before: Upstream | None = None,
     ) -> None:
         self.name = name
@@ -103,6 +106,7 @@ class Upstream:
         self.nodes = nodes
         self.named = nodes.named
         self.enabled = enabled
+        self.discovery = discovery
         self.endpoints = nodes.endpoints
         self.record: Record = Record() if before is None else before.record
         self.budget = self._budget(before)
@@ -145,6 +149,7 @@ class Upstream:
         """JSON-able: what its calls go by at the moment."""
         return {
             "endpoints": self.nodes.status(now),
+            "discovery": None if self.discovery is None else self.discovery.status(now),
             "concurrency": self._concurrency_status(),
             "rate_limit": None if self.bucket is None else self._rate_status(self.bucket, now),
             "pauses": {"routes": self.record.pauses.paused(now), "decisions": self.record.pause_decisions.as_dict()},

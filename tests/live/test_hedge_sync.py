@@ -171,10 +171,20 @@ def test_a_connection_that_another_request_has_by_now_is_never_cut(backend, faul
     settings |= {"pool": {"max_connections": 80}, "hedge": {"delay": 0.005}, "circuit": None}
     resilience = payments(backend, f"{scheme}://localhost:{node.port}", **settings)
     bad, total, until = [], [], time.monotonic() + 2.5
+    patience = until + 20.0
+
+    def hedges():
+        return resilience.status()["upstreams"]["payments"]["hedges"]
+
+    def seen_enough():
+        """The time is up, and either of them has won often enough; a busy machine is slow."""
+        now = time.monotonic()
+        return now > patience or (now > until and min(hedges().get("won", 0), hedges().get("lost", 0)) > 10)
+
     with resilience, resilience.client() as client:
 
         def call():
-            while time.monotonic() < until:
+            while not seen_enough():
                 try:
                     response = client.get("http://payments/".replace("http:", f"{scheme}:"))
                 except BaseException as exc:  # noqa: BLE001 - looked at where the test is
@@ -192,10 +202,9 @@ def test_a_connection_that_another_request_has_by_now_is_never_cut(backend, faul
         for thread in threads:
             thread.join()
         settled(resilience)
-        hedges = resilience.status()["upstreams"]["payments"]["hedges"]
     assert not bad
-    assert hedges["won"] > 10
-    assert hedges["lost"] > 10
+    assert hedges()["won"] > 10
+    assert hedges()["lost"] > 10
 
 
 def test_when_the_caller_is_interrupted_both_attempts_end(backend, fault_server):

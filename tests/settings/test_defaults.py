@@ -24,6 +24,7 @@ def test_the_defaults_of_an_upstream_are_those_of_the_design():
     upstream = Settings().defaults.model_dump()
     assert upstream == {
         "endpoints": (),
+        "discovery": None,
         "host": None,
         "timeout": {"total": 10.0, "attempt": 3.0, "connect": 1.5, "read": 3.0, "write": 3.0, "pool": 1.0},
         "pool": {"max_connections": 100, "max_keepalive": 100, "keepalive_expiry": 4.0, "max_age": 300.0},

@@ -584,7 +584,11 @@ def test_a_weight_is_positive(weight):
 
 
 def test_endpoints_belong_to_an_upstream_and_not_to_the_defaults():
-    for own in ({"endpoints": ["http://n1"]}, {"host": "pay.example"}):
+    for own in (
+        {"endpoints": ["http://n1"]},
+        {"host": "pay.example"},
+        {"discovery": {"dns": {"name": "n1", "port": 80}}},
+    ):
         assert "belong to one upstream" in str(refused(defaults=own))
 
 
@@ -787,6 +791,21 @@ def test_it_is_a_value_error_and_pickles():
         {"shared": {"redis": ["redis://:hunter2@n1"]}},
         {"shared": "redis://:hunter2@n1"},
         {"shared": {"redsi": "redis://:hunter2@n1"}},
+        {"upstreams": {"payments": {"discovery": {"etcd": {"url": "http://me:hunter2@n1", "prefix": "/p/"}}}}},
+        {"upstreams": {"payments": {"discovery": {"etcd": {"url": ["http://n1/?hunter2"], "prefix": "/p/"}}}}},
+        {
+            "upstreams": {
+                "payments": {"discovery": {"etcd": {"url": "http://n1", "prefix": "/", "password": "hunter2"}}}
+            }
+        },
+        {"upstreams": {"payments": {"discovery": {"etcd": {"passwrd": "hunter2"}}}}},
+        {"upstreams": {"payments": {"discovery": {"consul": {"service": "p", "tokne": "hunter2"}}}}},
+        {"upstreams": {"payments": {"discovery": {"consul": {"service": "p", "token": ["hunter2"]}}}}},
+        {"upstreams": {"payments": {"discovery": {"consul": {"service": "p", "token": {"is": "hunter2"}}}}}},
+        {"upstreams": {"payments": {"discovery": {"consul": {"service": "p", "url": "http://:hunter2@n1"}}}}},
+        {"upstreams": {"payments": {"discovery": {"token": "hunter2"}}}},
+        {"upstreams": {"payments": {"discovery": "http://:hunter2@n1"}}},
+        {"upstreams": {"payments": {"token": "hunter2"}}},
     ],
 )
 def test_credentials_are_not_in_the_message(raw):
