@@ -29,8 +29,11 @@ from resilient_http.settings.validation import NAME
 from resilient_http.state.circuit import Circuit
 from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.leased_bucket import LeasedBucket, LeaseRules
+from resilient_http.telemetry import metrics, tracing
 from resilient_http.telemetry.attempt_spans import AttemptTracing
-from resilient_http.telemetry.tracing import load_provider
+from resilient_http.telemetry.labels import Labels
+from resilient_http.telemetry.logs import AttemptDetail, CallLog, EventLog, redact_httpx
+from resilient_http.telemetry.metrics import Metering
 from resilient_http.transport import AsyncResilientTransport, Dispatcher, ResilientTransport
 from resilient_http.upstreams.discovery import Discovery
 from resilient_http.upstreams.nodes import Nodes
@@ -39,7 +42,7 @@ from resilient_http.upstreams.shared_circuits import SharedCircuits
 from resilient_http.upstreams.shared_rates import SharedRates
 from resilient_http.upstreams.sharing import Sharing
 from resilient_http.upstreams.sources.kinds import make_source, where
-from resilient_http.upstreams.upstream import Pipeline, Upstream
+from resilient_http.upstreams.upstream import Pipeline, Record, Upstream
 
 SWITCH = "RESILIENT_HTTP_ENABLED"  # an operator's way out, whatever the settings say
 OFF = {"false", "0", "no", "off"}
@@ -75,12 +78,20 @@ class Resilience:
     ) -> None:
         self.settings = _as_settings(settings)
         self._backend = load_backend(self.settings.backend)
-        self._hub = Hub(listeners)
+        self._hub = Hub(listeners, EventLog(self.settings.logging, time.monotonic))
         self._circuit_listeners = tuple(circuit_listeners)
-        load_provider()
+        tracing.load_provider()
+        metrics.load_provider()
+        if self.settings.logging.redact_httpx:
+            redact_httpx(frozenset(self.settings.telemetry.query))
+        self.labels = Labels()
+        self._log = CallLog(self.settings.logging)
+        self._metering = Metering(self, self._hub) if self.settings.telemetry.metrics else None
         self._models: dict[Any, Any] = {}
         self._end_threads: weakref.finalize[[], Resilience] | None = None
         self._begin()
+        if self._metering is not None:
+            self._metering.follow()
         _alive.add(self)
 
     def client(self, **options: Any) -> Client:
@@ -180,6 +191,7 @@ class Resilience:
     def close(self) -> None:
         """Close the connections of sync clients. Clients made before may still be used; they connect anew."""
         self.sync_port.close()
+        self._log.flush()
         if self._sharing is not None:
             self._sharing.end()
         for discovery in self._discoveries:
@@ -223,13 +235,28 @@ class Resilience:
         for name in self.settings.guards:
             self.guarded(name)
         registry = Registry(named, self._unnamed, self._retire)
-        self.dispatcher = Dispatcher(self._backend, registry, self._hub)
+        traces = self.settings.telemetry.traces
+        self.dispatcher = Dispatcher(self._backend, registry, self._hub, self._log, self._metering, traces=traces)
         if self._sharing is not None:
             self._shared_circuits = SharedCircuits(self._sharing, registry, self._guards)
             self._shared_rates = SharedRates(self._sharing, registry)
             self._sharing.add(self._shared_circuits)
             self._sharing.add(self._shared_rates)
         self._run_while_alive()
+
+    # What metrics read; see telemetry/readings.py
+
+    def upstreams(self) -> list[Upstream]:
+        """Every upstream and guard that is known."""
+        return [*self.dispatcher.registry.all().values(), *self._guards.values()]
+
+    def departed(self) -> Record:
+        """The record of the unnamed upstreams that have been dropped."""
+        return self.dispatcher.registry.departed
+
+    def connections_to(self, endpoint: Endpoint) -> int:
+        """How many are open, of sync and async clients."""
+        return self.sync_port.connections_to(endpoint) + self.async_port.connections_to(endpoint)
 
     def _run_while_alive(self) -> None:
         # The parent's are dropped as they are: their locks may have been held when the process forked.
@@ -289,8 +316,10 @@ class Resilience:
         return guarded
 
     def _compose(self, upstream: Upstream, settings: UpstreamSettings) -> Pipeline:
-        tracing = AttemptTracing(settings.propagate, hedges=settings.hedge is not None)
-        pipeline = compose(upstream, settings, tracing, self._hub)
+        query = frozenset(self.settings.telemetry.query)
+        detail = AttemptDetail(self.settings.logging, self.settings.telemetry)
+        tracer = AttemptTracing(settings.propagate, query, detail, hedges=settings.hedge is not None)
+        pipeline = compose(upstream, settings, tracer, self._hub)
         return self._begins_sharing(pipeline, settings)
 
     def _share(self, upstream: Upstream) -> None:

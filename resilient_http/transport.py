@@ -25,7 +25,10 @@ from resilient_http.ports.sync import SyncPort, drive
 from resilient_http.scope import Scope, current_scope
 from resilient_http.semantics import IDEMPOTENCY_KEY, TRACE_HEADERS
 from resilient_http.settings.overrides import EXTENSION
-from resilient_http.telemetry.tracing import CallSpan, configured, wrapped_by_contrib
+from resilient_http.telemetry.degraded import degraded_as, is_cancellation
+from resilient_http.telemetry.logs import CallLog
+from resilient_http.telemetry.metrics import Metering, current_provider, given_and_left
+from resilient_http.telemetry.tracing import CallSpan, configured, route_of, wrapped_by_contrib
 from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.upstream import Pipeline, Upstream
 
@@ -40,12 +43,20 @@ class Dispatcher:
         backend: httpx or httpx2.
         registry: The upstreams.
         hub: Where finished calls are told.
+        log: Where degraded calls are.
+        metering: What follows the provider of metrics, or None for no metrics.
+        traces: Whether calls have spans.
     """
 
-    def __init__(self, backend: Backend, registry: Registry, hub: Hub) -> None:
+    def __init__(
+        self, backend: Backend, registry: Registry, hub: Hub, log: CallLog, metering: Metering | None, *, traces: bool
+    ) -> None:
         self.backend = backend
         self.registry = registry
         self.hub = hub
+        self._log = log
+        self._metering = metering
+        self._traces = traces
 
     def open(
         self,
@@ -74,8 +85,11 @@ class Dispatcher:
             scope.cancellation.heed()
         if scope.deadline is not None:
             call.bound(scope.deadline.expires, scope.deadline.budget)
-        if configured():
+        if self._traces and configured():
             call.span = CallSpan(call)
+        metering = self._metering
+        if metering is not None and current_provider() is not metering.provider:
+            metering.follow()
         return call
 
     def bound_early(self, call: Call, url: Any) -> float:
@@ -99,11 +113,32 @@ class Dispatcher:
             attach_journal(error, call.journal)
         if call.span is not None:
             call.span.end(call, status, error)
+        kind = None
+        if error is not None or call.journal.eventful or (status is not None and status >= 500):
+            kind = degraded_as(call, status, error)
+            if kind is not None:
+                self._log.tell(call, kind, status, error)
         if self.hub.listeners:
-            journal = call.journal
-            took = call.port.now() - call.started
-            name = None if error is None else type(error).__name__
-            self.hub.emit(CallFinished(journal.upstream, call.method, took, journal.sent, status, name))
+            self._tell(call, status, error, kind)
+
+    def _tell(self, call: Call, status: int | None, error: BaseException | None, kind: str | None) -> None:
+        now, journal = call.port.now(), call.journal
+        given, left = given_and_left(call.started, call.expires, now)
+        self.hub.emit(
+            CallFinished(
+                journal.upstream,
+                call.method,
+                now - call.started,
+                journal.sent,
+                status,
+                None if error is None else type(error).__name__,
+                route_of(call),
+                given,
+                left,
+                kind,
+                is_cancellation(error),
+            )
+        )
 
     def joined(self, owner: object) -> Call | None:
         """The call that this hop belongs to, or None: the one that the client of this very transport has opened.

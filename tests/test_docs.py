@@ -28,6 +28,7 @@ from resilient_http.settings.inbound import InboundSettings
 from resilient_http.settings.limits import RateLimitSettings
 from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.settings.shared import SharedSettings
+from resilient_http.settings.telemetry import LoggingSettings, TelemetrySettings
 from resilient_http.settings.validation import Model
 
 ROOT = Path(__file__).parent.parent
@@ -79,6 +80,8 @@ def test_the_settings_table_is_what_the_models_say():
         "engine": _shown(Settings.model_fields["engine"].default),
         "zone": _shown(Settings.model_fields["zone"].default),
         "shared": _shown(Settings.model_fields["shared"].default),
+        **_flat(TelemetrySettings, "telemetry."),
+        **_flat(LoggingSettings, "logging."),
         "defaults": "",
         "upstreams": "none",
         "guards": "none",

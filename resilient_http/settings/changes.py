@@ -15,8 +15,8 @@ from resilient_http.errors import SettingsError, SettingsMistake
 from resilient_http.settings.models import Settings
 from resilient_http.settings.validation import Model
 
-FIXED = ("backend", "engine", "shared")
-"""What the connections and threads of a process are made of."""
+FIXED = ("backend", "engine", "shared", "telemetry", "logging")
+"""What the connections and threads of a process are made of, and who looks on."""
 
 ABSENT: Final = "(none)"
 

@@ -25,6 +25,7 @@ from resilient_http.settings.network import DeadlineHeader, PoolSettings, Timeou
 from resilient_http.settings.retry import HedgeSettings, RetrySettings
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.spelling import lower_keys, respell
+from resilient_http.settings.telemetry import LoggingSettings, TelemetrySettings
 from resilient_http.settings.validation import Model, check_name, mistake_at, settings_error, split_url
 from resilient_http.settings.values import OwnHeaderName
 
@@ -165,6 +166,8 @@ class Settings(Model):
         inbound: See InboundSettings.
         zone: Where this process stands; endpoints of that zone are preferred. None for no preference.
         shared: See SharedSettings; None for a process that shares nothing with others.
+        telemetry: See TelemetrySettings.
+        logging: See LoggingSettings.
         defaults: What every upstream inherits, and all that an unnamed one has.
         upstreams: Name (a lower-case DNS label) to its settings.
         guards: Name to the settings of what is not HTTP; see GuardSettings. They inherit nothing from `defaults`.
@@ -179,6 +182,8 @@ class Settings(Model):
     inbound: InboundSettings = InboundSettings()
     zone: Zone | None = None
     shared: SharedSettings | None = None
+    telemetry: TelemetrySettings = TelemetrySettings()
+    logging: LoggingSettings = LoggingSettings()
     defaults: UpstreamSettings = UpstreamSettings()
     upstreams: Mapping[str, UpstreamSettings] = {}
     guards: Mapping[str, GuardSettings] = {}

@@ -23,10 +23,12 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 
 from resilient_http.call import Attempt
 from resilient_http.semantics import TRACE_HEADERS
+from resilient_http.telemetry.logs import AttemptDetail
 from resilient_http.telemetry.redaction import shown_url
 from resilient_http.telemetry.tracing import CallSpan, note_result, route_of, tracer
 
 RESEND_COUNT = "http.request.resend_count"
+URLS = ("url.full", "http.url")  # as the stable conventions have it, and the old ones
 
 
 class AttemptTracing:
@@ -35,10 +37,19 @@ class AttemptTracing:
     Args:
         mode: The upstream's `propagate`: "none", "tracecontext" or "all".
         query: Query parameters whose values may be shown.
+        detail: What else is told of each attempt, or None; see policies/telemetry.py.
         hedges: Whether its attempts may be hedged, so that contrib's span of the first must be known.
     """
 
-    def __init__(self, mode: str, query: frozenset[str] = frozenset(), *, hedges: bool = False) -> None:
+    def __init__(
+        self,
+        mode: str,
+        query: frozenset[str] = frozenset(),
+        detail: AttemptDetail | None = None,
+        *,
+        hedges: bool = False,
+    ) -> None:
+        self.detail = detail
         self._mode = mode
         self._query = query
         self._hedges = hedges
@@ -57,8 +68,10 @@ class AttemptTracing:
         if self._mode == "none":
             self._own_span(attempt, call.span)
             return context.attach(context.set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True))
-        if attempt.number > 1 or self._hedges:
-            attempt.trace = _hook(attempt, call.span, is_async=port.is_async)
+        url = call.request.url
+        shown = shown_url(url, self._query) if url.query or url.userinfo else None
+        if attempt.number > 1 or self._hedges or shown:
+            attempt.trace = _hook(attempt, call.span, shown, is_async=port.is_async)
         return context.attach(baggage.clear()) if self._mode == "tracecontext" else None
 
     def leave_attempt(self, token: Token[Context]) -> None:
@@ -135,7 +148,7 @@ def _end_attempt(span: Span, attempt: Attempt) -> None:
     span.end()
 
 
-def _hook(attempt: Attempt, the_call: CallSpan, *, is_async: bool) -> Callable[..., Any]:
+def _hook(attempt: Attempt, the_call: CallSpan, url: str | None, *, is_async: bool) -> Callable[..., Any]:
     """An httpcore trace callback: its first event comes inside contrib's span, where more can be noted on it."""
     request = attempt.call.request
     users = None if request is None else request.extensions.get("trace")
@@ -148,6 +161,9 @@ def _hook(attempt: Attempt, the_call: CallSpan, *, is_async: bool) -> Callable[.
         noted, span = True, trace.get_current_span()
         if repeats:
             span.set_attribute(RESEND_COUNT, repeats)
+        if url is not None:
+            known = getattr(span, "attributes", None) or {}
+            span.set_attributes({name: url for name in URLS if name in known})
         if attempt.hedge and the_call.first is not None:
             span.add_link(the_call.first, {"resilient_http.link": "hedge of"})
         the_call.first = span.get_span_context()

@@ -17,8 +17,8 @@ from opentelemetry import context, propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from resilient_http.call import Call
-from resilient_http.errors import Cancelled
 from resilient_http.telemetry.decisions import add_events
+from resilient_http.telemetry.degraded import is_cancellation
 
 CONTRIB = "opentelemetry.instrumentation."
 _ERROR = Status(StatusCode.ERROR)
@@ -114,11 +114,6 @@ class CallSpan:
         ):
             add_events(span, call, self._started)
         note_result(span, status, error, values)
-
-
-def is_cancellation(error: BaseException | None) -> bool:
-    """Whether it says that nobody waits any more: ours, or asyncio's, trio's and Python's own."""
-    return error is not None and (isinstance(error, Cancelled) or not isinstance(error, Exception))
 
 
 def note_result(span: Span, status: int | None, error: BaseException | None, values: dict[str, Any]) -> None:
