@@ -36,6 +36,7 @@ class Instrument:
         unit: UCUM; what stands in braces is no unit but says what is counted.
         labels: Names of its attributes.
         means: For a person.
+        across: How the values of several processes become one: "sum", "max" or "min".
     """
 
     name: str
@@ -43,6 +44,7 @@ class Instrument:
     unit: str
     labels: tuple[str, ...]
     means: str
+    across: str = "sum"
 
     @property
     def prometheus(self) -> str:
@@ -53,15 +55,15 @@ class Instrument:
         return f"{name}_total" if self.kind in (COUNTER, COUNTED) else name
 
 
-def _row(name: str, kind: str, unit: str, labels: str, means: str) -> Instrument:
-    return Instrument(f"resilient_http.{name}", kind, unit, tuple(labels.split()), means)
+def _row(name: str, kind: str, unit: str, labels: str, means: str, across: str = "sum") -> Instrument:
+    return Instrument(f"resilient_http.{name}", kind, unit, tuple(labels.split()), means, across)
 
 
 INSTRUMENTS = (
     _row("call.duration", HISTOGRAM, "s", "upstream route outcome",
          "Calls, and how long they took with all repeats and waits; failures, timeouts and refusals included."),
     _row("attempt.duration", HISTOGRAM, "s", "upstream endpoint outcome",
-         "Attempts, and how long each took. `outcome` is what it counts as for the circuit, or refused."),
+         "Attempts that were sent, and how long each took. `outcome` is what it counts as for the circuit."),
     _row("deadline.at_start", HISTOGRAM, "s", "upstream", "What calls had left of their deadline when they began."),
     _row("deadline.at_end", HISTOGRAM, "s", "upstream", "What they had left when they ended; 0 when none."),
     _row("deadline.overruns", COUNTER, "{call}", "upstream", "Calls that ended over 20 ms after their deadline."),
@@ -74,17 +76,18 @@ INSTRUMENTS = (
     _row("rate_limit.decisions", COUNTED, "{attempt}", "upstream decision", "Waited for a token, or refused for none."),
     _row("pauses.decisions", COUNTED, "{decision}", "upstream decision", "Routes paused (429), calls refused for it."),
     _row("fallbacks", COUNTED, "{call}", "upstream decision", "Calls that a fallback answered, by kind; or did not."),
-    _row("circuit.state", GAUGE, "{state}", "upstream endpoint", "0 closed, 1 half-open, 2 open."),
+    _row("circuit.state", GAUGE, "{state}", "upstream endpoint", "0 closed, 1 half-open, 2 open.", "max"),
     _row("circuit.transitions", COUNTER, "{transition}", "upstream endpoint state", "Circuits that became that."),
     _row("endpoints", GAUGE, "{endpoint}", "upstream state",
-         "Endpoints that are healthy, ejected (health checks, latency, pauses), or open (their circuit is)."),
-    _row("retry_budget.tokens", GAUGE, "{token}", "upstream", "What is left of the budget for repeats and hedges."),
+         "Endpoints that are healthy, ejected (health checks, latency, pauses), or open (their circuit is).", "max"),
+    _row("retry_budget.tokens", GAUGE, "{token}", "upstream", "What is left of the budget for repeats and hedges.",
+         "min"),
     _row("concurrency.limit", GAUGE, "{attempt}", "upstream", "Permits there are, as the adaptive limit has it now."),
     _row("concurrency.in_flight", GAUGE, "{attempt}", "upstream", "Permits that are out."),
     _row("concurrency.queued", GAUGE, "{attempt}", "upstream", "Attempts that wait for a permit."),
-    _row("rate_limit.tokens", GAUGE, "{token}", "upstream", "What is left of the rate limit's bucket."),
+    _row("rate_limit.tokens", GAUGE, "{token}", "upstream", "What is left of the rate limit's bucket.", "min"),
     _row("pool.connections", GAUGE, "{connection}", "upstream endpoint", "Connections that are open, idle ones too."),
-    _row("discovery.age", GAUGE, "s", "upstream", "Since the last good answer about where the nodes are."),
+    _row("discovery.age", GAUGE, "s", "upstream", "Since the last good answer about where the nodes are.", "max"),
     _row("settings.reloads", COUNTER, "{reload}", "result", "Settings offered while running: applied or rejected."),
     _row("stalls", COUNTER, "{attempt}", "upstream", "Attempts that say nothing, because this process was late."),
     _row("streams.reclaimed", COUNTER, "{stream}", "upstream", "Streamed answers that nobody closed."),
