@@ -104,6 +104,9 @@ class Port(Protocol):
     def fault_of(self, error: BaseException) -> Fault:
         """What kind of failure an exception of the network's is; FOREIGN for what is none of its."""
 
+    def request(self, method: str, url: str, headers: Headers) -> Any:
+        """A request without a body that no user wrote."""
+
     def reply(self, status: int, headers: Headers, body: bytes) -> Any:
         """A response that nobody sent.
 
@@ -381,7 +384,6 @@ class Attempt:
             self._unended.pop()
         except IndexError:
             return
-        settlers, self._at_end = self._at_end, []
         entry = self.entry
         entry.duration = now - self.started
         entry.sent = self.sent
@@ -394,7 +396,7 @@ class Attempt:
             if isinstance(error, Refused):
                 entry.outcome = "refused"
             entry.fault = self.fault
-        for settle in settlers:
+        for settle in self._at_end:
             settle(self, now)
         self.error = None  # its traceback holds the frames, and those hold this attempt
 

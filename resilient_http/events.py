@@ -111,10 +111,25 @@ class LimitChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class EndpointPaused(Event):
-    """An endpoint asked (503) to be left alone, and is, for `seconds`."""
+    """An endpoint asked to be left alone (503, or a header), and is, for `seconds`."""
 
     endpoint: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointUnhealthy(Event):
+    """Health checks say that an endpoint is not well, the last one because of `why`."""
+
+    endpoint: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointHealthy(Event):
+    """Health checks say that an endpoint is well again."""
+
+    endpoint: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,49 +3,30 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import pybreaker
 
-from resilient_http.call import Call
 from resilient_http.client import AsyncClient, Client
+from resilient_http.control import Control
 from resilient_http.engines.backend import load_backend
 from resilient_http.errors import SettingsError
-from resilient_http.events import Hub, Listener
-from resilient_http.guard import Guard, checked, upstream_settings
+from resilient_http.events import Hub, Listener, ReloadRejected, SettingsReloaded
+from resilient_http.guard import Guard, checked
 from resilient_http.inbound import Inbound
-from resilient_http.pipeline import compose, compose_guard
-from resilient_http.ports.asynchronous import AsyncPort
-from resilient_http.ports.sync import SyncPort
-from resilient_http.settings.guards import GuardSettings
-from resilient_http.settings.models import Settings, UpstreamSettings
-from resilient_http.settings.validation import NAME
+from resilient_http.settings.changes import Change, changes, check_reloadable
+from resilient_http.settings.models import Settings
 from resilient_http.state.circuit import Circuit
-from resilient_http.state.endpoint import Endpoint
-from resilient_http.state.leased_bucket import LeasedBucket, LeaseRules
-from resilient_http.telemetry import metrics, tracing
-from resilient_http.telemetry.attempt_spans import AttemptTracing
-from resilient_http.telemetry.labels import Labels
-from resilient_http.telemetry.logs import AttemptDetail, CallLog, EventLog, redact_httpx
-from resilient_http.telemetry.metrics import Metering
-from resilient_http.transport import AsyncResilientTransport, Dispatcher, ResilientTransport
-from resilient_http.upstreams.discovery import Discovery
-from resilient_http.upstreams.nodes import Nodes
-from resilient_http.upstreams.registry import Registry
-from resilient_http.upstreams.shared_circuits import SharedCircuits
-from resilient_http.upstreams.shared_rates import SharedRates
-from resilient_http.upstreams.sharing import Sharing
-from resilient_http.upstreams.sources.kinds import make_source, where
-from resilient_http.upstreams.upstream import Pipeline, Record, Upstream
+from resilient_http.state.tally import Tally
+from resilient_http.telemetry.observers import Observers
+from resilient_http.transport import AsyncResilientTransport, ResilientTransport
+from resilient_http.upstreams.upstream import Upstream
 
-SWITCH = "RESILIENT_HTTP_ENABLED"  # an operator's way out, whatever the settings say
-OFF = {"false", "0", "no", "off"}
 SCOPED = {"scope", "base_url"}  # the options of a client for one inbound request
 MODELS = 100  # base_urls of such clients that are remembered
 
@@ -62,8 +43,7 @@ class Resilience:
         circuit_listeners: pybreaker listeners, for every circuit.
 
     Attributes:
-        settings: The settings, validated.
-        inbound: Reads inbound requests, for frameworks: resilience.inbound.arrive(...).
+        settings: The settings in force, validated.
 
     Raises:
         SettingsError: A setting is wrong; it names the path and the value.
@@ -78,20 +58,13 @@ class Resilience:
     ) -> None:
         self.settings = _as_settings(settings)
         self._backend = load_backend(self.settings.backend)
-        self._hub = Hub(listeners, EventLog(self.settings.logging, time.monotonic))
+        self._hub = Hub(listeners)
         self._circuit_listeners = tuple(circuit_listeners)
-        tracing.load_provider()
-        metrics.load_provider()
-        if self.settings.logging.redact_httpx:
-            redact_httpx(frozenset(self.settings.telemetry.query))
-        self.labels = Labels()
-        self._log = CallLog(self.settings.logging)
-        self._metering = Metering(self, self._hub) if self.settings.telemetry.metrics else None
+        self._observers = Observers(self.settings, self._hub)
         self._models: dict[Any, Any] = {}
+        self._reloads = Tally()
         self._end_threads: weakref.finalize[[], Resilience] | None = None
         self._begin()
-        if self._metering is not None:
-            self._metering.follow()
         _alive.add(self)
 
     def client(self, **options: Any) -> Client:
@@ -153,8 +126,7 @@ class Resilience:
         Raises:
             SettingsError: The name is an upstream's, or no lower-case DNS label.
         """
-        found = self._guards.get(name)
-        return found if found is not None else self._guards.setdefault(name, self._guard(name))
+        return self._control.guarded(name)
 
     def circuits(self, upstream: str) -> dict[str, Circuit]:
         """The circuits of an upstream, by endpoint URL; pybreaker circuits that can be opened, closed and disabled.
@@ -165,7 +137,7 @@ class Resilience:
         Raises:
             KeyError: No such upstream is known; the message lists those that are.
         """
-        known = {**self.dispatcher.registry.all(), **self._guards}
+        known = {**self._control.upstreams(), **self._control.guards}
         if upstream not in known:
             message = f"no upstream {upstream!r}; known: {', '.join(known) or 'none'}"
             raise KeyError(message)
@@ -181,26 +153,58 @@ class Resilience:
             "backend": self.settings.backend,
             "engine": self.settings.engine,
             "pid": os.getpid(),
-            "connections": {"sync": self.sync_port.engines.connections()},
-            "inbound": self.inbound.status(),
-            "shared": None if self._sharing is None else self._sharing.status(now),
-            "upstreams": {name: upstream.status(now) for name, upstream in self.dispatcher.registry.all().items()},
-            "guards": {name: guard.status(now) for name, guard in sorted(self._guards.items())},
+            "reloads": self._reloads.as_dict(),
+            **self._control.status(now),
         }
 
     def close(self) -> None:
         """Close the connections of sync clients. Clients made before may still be used; they connect anew."""
-        self.sync_port.close()
-        self._log.flush()
-        if self._sharing is not None:
-            self._sharing.end()
-        for discovery in self._discoveries:
-            discovery.end()
+        self._control.close()
+        self._observers.log.flush()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop's async clients, and those of sync clients."""
-        self.close()
-        await self.async_port.aclose()
+        await self._control.aclose()
+        self._observers.log.flush()
+
+    def reload(self, settings: Mapping[str, Any] | Settings, *, by: str = "") -> tuple[Change, ...]:
+        """Go by other settings from now on: all of them or none. Thread-safe; calls under way end as they began.
+
+        What an upstream knows goes on (circuits, windows, budgets, latency, connections), also where a number of its
+        policies has changed. Nodes that are gone end their calls in peace; upstreams that are gone are ordinary hosts.
+        It is told as SettingsReloaded, or as ReloadRejected, and counted in status().
+
+        Args:
+            settings: As for Resilience(...): all of them, not a part.
+            by: Who asks for it, for the event.
+
+        Returns:
+            What has changed; empty when nothing has.
+
+        Raises:
+            SettingsError: A setting is wrong, or needs a new process (`backend`, `engine`, `shared`). All is as it was.
+        """
+        try:
+            new = _as_settings(settings)
+            with self._reloading:
+                check_reloadable(self.settings, new)
+                changed = changes(self.settings, new)
+                if changed:
+                    self._control.change(new)
+                    self.settings, self.enabled = new, self._control.enabled
+        except SettingsError as exc:
+            self._reloads.add("rejected")
+            self._hub.announce(ReloadRejected("", by, str(exc)))
+            raise
+        if changed:
+            self._reloads.add("applied")
+            self._hub.announce(SettingsReloaded("", by, tuple(map(str, changed))))
+        return changed
+
+    @property
+    def inbound(self) -> Inbound:
+        """Reads inbound requests, for frameworks: resilience.inbound.arrive(...)."""
+        return self._control.inbound
 
     def __enter__(self) -> Self:
         return self
@@ -223,122 +227,17 @@ class Resilience:
 
     def _begin(self) -> None:
         """State and connections of this process; in a forked child the parent's are dropped, not closed."""
-        self.sync_port = SyncPort(self._backend, self._hub)
-        self.async_port = AsyncPort(self._backend, self._hub, kind=self.settings.engine)
-        self.inbound = Inbound(self.settings.inbound)
-        self.enabled = self.settings.enabled and os.environ.get(SWITCH, "").lower() not in OFF
-        shared = self.settings.shared if self.enabled else None
-        self._sharing = None if shared is None else Sharing(shared, self._hub)
-        self._discoveries: list[Discovery] = []
-        named = {name: self._upstream(name, own) for name, own in self.settings.upstreams.items()}
-        self._guards: dict[str, Upstream] = {}
-        for name in self.settings.guards:
-            self.guarded(name)
-        registry = Registry(named, self._unnamed, self._retire)
-        traces = self.settings.telemetry.traces
-        self.dispatcher = Dispatcher(self._backend, registry, self._hub, self._log, self._metering, traces=traces)
-        if self._sharing is not None:
-            self._shared_circuits = SharedCircuits(self._sharing, registry, self._guards)
-            self._shared_rates = SharedRates(self._sharing, registry)
-            self._sharing.add(self._shared_circuits)
-            self._sharing.add(self._shared_rates)
-        self._run_while_alive()
-
-    # What metrics read; see telemetry/readings.py
-
-    def upstreams(self) -> list[Upstream]:
-        """Every upstream and guard that is known."""
-        return [*self.dispatcher.registry.all().values(), *self._guards.values()]
-
-    def departed(self) -> Record:
-        """The record of the unnamed upstreams that have been dropped."""
-        return self.dispatcher.registry.departed
-
-    def connections_to(self, endpoint: Endpoint) -> int:
-        """How many are open, of sync and async clients."""
-        return self.sync_port.connections_to(endpoint) + self.async_port.connections_to(endpoint)
-
-    def _run_while_alive(self) -> None:
-        # The parent's are dropped as they are: their locks may have been held when the process forked.
+        # The parent's threads are dropped as they are: their locks may have been held when the process forked.
         if self._end_threads is not None:
             self._end_threads.detach()
-        sharing = () if self._sharing is None else (self._sharing,)
-        self._end_threads = weakref.finalize(self, partial(_end_all, sharing, tuple(self._discoveries)))
+        self._control = Control(self.settings, self._backend, self._hub, self._observers, self._circuit_listeners)
+        self._observers.look_at(self._control)
+        self.enabled = self._control.enabled
+        self.dispatcher = self._control.dispatcher
+        self.sync_port, self.async_port = self._control.sync_port, self._control.async_port
+        self._end_threads = weakref.finalize(self, self._control.let_go)
         self._end_threads.atexit = False
-
-    def _unnamed(self, scheme: str, host: str, port: int) -> Upstream:
-        name = Endpoint(scheme, host, port).url
-        return self._upstream(name, self.settings.defaults, origin=(scheme, host, port))
-
-    def _upstream(self, name: str, settings: Any, origin: tuple[str, str, int] | None = None) -> Upstream:
-        nodes = self._nodes(name, settings, origin)
-        discovery = None if origin else self._discovery(name, settings, nodes)
-        upstream = Upstream(name, settings, self._compose, nodes, enabled=self.enabled, discovery=discovery)
-        upstream.nodes.on_gone = self._retire
-        self._share(upstream)
-        return upstream
-
-    def _discovery(self, name: str, settings: UpstreamSettings, nodes: Nodes) -> Discovery | None:
-        own = settings.discovery
-        if own is None:
-            return None
-        make = partial(make_source, own, self._backend.module)
-        discovery = Discovery(name, own, make, where(own), nodes, self._hub)
-        self._discoveries.append(discovery)
-        return discovery
-
-    def _nodes(self, name: str, settings: UpstreamSettings, origin: tuple[str, str, int] | None) -> Nodes:
-        return Nodes(
-            name,
-            settings,
-            self._hub,
-            origin=origin,
-            zone=self.settings.zone,
-            circuits=self.enabled,
-            listeners=self._circuit_listeners,
-        )
-
-    def _guard(self, name: str) -> Upstream:
-        if not NAME.fullmatch(name) or name in self.settings.upstreams:
-            taken = (
-                "an upstream has that name" if name in self.settings.upstreams else "a lower-case DNS label is needed"
-            )
-            raise SettingsError(f"guard({name!r}): {taken}", path="guard", value=name)
-        settings = self.settings.guards.get(name) or GuardSettings()
-
-        def composed(upstream: Upstream, _: UpstreamSettings) -> Pipeline:
-            return self._begins_sharing(compose_guard(upstream, settings, self._hub), upstream.settings)
-
-        own = upstream_settings(settings)
-        nodes = self._nodes(name, own, ("guard", name, 0))
-        guarded = Upstream(name, own, composed, nodes, enabled=self.enabled)
-        self._share(guarded)
-        return guarded
-
-    def _compose(self, upstream: Upstream, settings: UpstreamSettings) -> Pipeline:
-        query = frozenset(self.settings.telemetry.query)
-        detail = AttemptDetail(self.settings.logging, self.settings.telemetry)
-        tracer = AttemptTracing(settings.propagate, query, detail, hedges=settings.hedge is not None)
-        pipeline = compose(upstream, settings, tracer, self._hub)
-        return self._begins_sharing(pipeline, settings)
-
-    def _share(self, upstream: Upstream) -> None:
-        if self._sharing is None or not shares(upstream.settings):
-            return
-        upstream.nodes.on_change = self._sharing.wake
-        if isinstance(upstream.bucket, LeasedBucket):
-            root = self._sharing.settings
-            upstream.bucket.rules = LeaseRules(root.interval, root.expires)
-            upstream.bucket.on_need = self._sharing.wake
-
-    def _begins_sharing(self, pipeline: Pipeline, settings: UpstreamSettings) -> Pipeline:
-        if self._sharing is None or not shares(settings):
-            return pipeline
-        return replace(pipeline, run=_beginning(self._sharing, pipeline.run))
-
-    def _retire(self, endpoint: Endpoint) -> None:
-        self.sync_port.retire(endpoint)
-        self.async_port.retire(endpoint)
+        self._reloading: threading.Lock = threading.Lock()
 
     def _client(self, kind: Any, options: dict[str, Any]) -> Any:
         """A client; those that frameworks make, one for each inbound request, are made after a model."""
@@ -358,30 +257,6 @@ class Resilience:
         from resilient_http import over_httpx2  # noqa: PLC0415 - an extra, imported only when used
 
         return getattr(over_httpx2, name)
-
-
-def _end_all(sharing: Sequence[Sharing], discoveries: Sequence[Discovery]) -> None:
-    """Nobody holds the Resilience any more: its threads shall end. The garbage collector calls this, so it is brief."""
-    for each in sharing:
-        each.end()
-    for discovery in discoveries:
-        discovery.let_go()
-
-
-def shares(settings: UpstreamSettings) -> bool:
-    """Whether calls to such an upstream need what processes share."""
-    circuit, rate_limit = settings.circuit, settings.rate_limit
-    return (circuit is not None and circuit.shared is not None) or (rate_limit is not None and rate_limit.shared)
-
-
-def _beginning(sharing: Sharing, run: Callable[[Call], Awaitable[Any]]) -> Callable[[Call], Awaitable[Any]]:
-    """The same way of a call; the first one begins the sharing."""
-
-    def run_sharing(call: Call) -> Awaitable[Any]:
-        sharing.begin()
-        return run(call)
-
-    return run_sharing
 
 
 def _as_settings(settings: Any) -> Settings:

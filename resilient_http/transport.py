@@ -26,8 +26,8 @@ from resilient_http.scope import Scope, current_scope
 from resilient_http.semantics import IDEMPOTENCY_KEY, TRACE_HEADERS
 from resilient_http.settings.overrides import EXTENSION
 from resilient_http.telemetry.degraded import degraded_as, is_cancellation
-from resilient_http.telemetry.logs import CallLog
-from resilient_http.telemetry.metrics import Metering, current_provider, given_and_left
+from resilient_http.telemetry.metrics import current_provider, given_and_left
+from resilient_http.telemetry.observers import Observers
 from resilient_http.telemetry.tracing import CallSpan, configured, route_of, wrapped_by_contrib
 from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.upstream import Pipeline, Upstream
@@ -43,20 +43,16 @@ class Dispatcher:
         backend: httpx or httpx2.
         registry: The upstreams.
         hub: Where finished calls are told.
-        log: Where degraded calls are.
-        metering: What follows the provider of metrics, or None for no metrics.
-        traces: Whether calls have spans.
+        observers: Who look on.
     """
 
-    def __init__(
-        self, backend: Backend, registry: Registry, hub: Hub, log: CallLog, metering: Metering | None, *, traces: bool
-    ) -> None:
+    def __init__(self, backend: Backend, registry: Registry, hub: Hub, observers: Observers) -> None:
         self.backend = backend
         self.registry = registry
         self.hub = hub
-        self._log = log
-        self._metering = metering
-        self._traces = traces
+        self._log = observers.log
+        self._metering = observers.metering
+        self._traces = observers.traces
 
     def open(
         self,
@@ -208,7 +204,7 @@ class Dispatcher:
         if pipeline.makes_key and not repeatable:
             repeatable, call.key = True, call.key_of(method, request.stream) or str(uuid.uuid4())
             call.keys = (*call.keys, (method, request.stream, call.key))
-        at_once = body_again and sendable_at_once(request.stream, self.backend.module)
+        at_once = body_again and sendable_at_once(request.stream)
         call.enter(upstream.name, request, method, repeatable=repeatable, replayable=body_again, at_once=at_once)
         known = upstream.endpoints.known
         if call.secure or not known:

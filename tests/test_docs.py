@@ -24,12 +24,14 @@ from resilient_http.settings.discovery import (
 from resilient_http.settings.endpoints import EndpointSettings
 from resilient_http.settings.fallback import FallbackSettings, FixedResponseSettings, StaleSettings
 from resilient_http.settings.guards import GuardRetrySettings, GuardTimeoutSettings
+from resilient_http.settings.health import HealthSettings
 from resilient_http.settings.inbound import InboundSettings
 from resilient_http.settings.limits import RateLimitSettings
 from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.telemetry import LoggingSettings, TelemetrySettings
 from resilient_http.settings.validation import Model
+from resilient_http.telemetry.instruments import metrics_table
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
@@ -91,6 +93,7 @@ def test_the_settings_table_is_what_the_models_say():
         **_flat(SlowCallSettings, "circuit.slow_call."),
         **_flat(SharedCircuitSettings, "circuit.shared."),
         **_flat(RateLimitSettings, "rate_limit."),
+        **_flat(HealthSettings, "health."),
         **_flat(EndpointSettings),
         **_flat(DiscoverySettings, "discovery."),
         **_flat(DnsSettings, "discovery.dns."),
@@ -148,3 +151,10 @@ def _shown(value: object) -> str:
     if isinstance(value, int):
         return str(value)
     return f'"{value}"' if isinstance(value, str) else f"{value:g}"
+
+
+def test_the_table_of_metrics_is_what_the_code_measures():
+    text = (ROOT / "docs/observe.md").read_text()
+    told = text.split("<!-- metrics -->\n")[1].split("<!-- /metrics -->")[0]
+
+    assert told == metrics_table()

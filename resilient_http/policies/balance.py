@@ -29,7 +29,8 @@ class BalancePolicy:
         endpoints: The upstream's endpoints.
         hub: Where to tell that we stalled.
         trusts_marker: Whether an answer may say that it is a dependency that is down, and not the endpoint.
-        pause: Most seconds that a 503 with Retry-After takes its endpoint out, or None for never.
+        pause: Most seconds that an answer takes its endpoint out that asks for it, or None for never.
+        asks: Header of any answer that asks for it, beside a 503's Retry-After; or None.
         observe: Take none out, and tell which would have been.
         key: What calls that belong together have in common, of a call; None where the balancer has no use for it.
     """
@@ -41,6 +42,7 @@ class BalancePolicy:
         *,
         trusts_marker: bool = False,
         pause: float | None = None,
+        asks: str | None = None,
         observe: bool = False,
         key: Callable[[Call], str | None] | None = None,
     ) -> None:
@@ -48,6 +50,7 @@ class BalancePolicy:
         self._hub = hub
         self._trusts_marker = trusts_marker
         self._pause = pause
+        self._asks = asks
         self._observe = observe
         self._key = key
 
@@ -74,13 +77,15 @@ class BalancePolicy:
         if self._trusts_marker and DEPENDENCY_DOWN in reply.headers:
             attempt.excused = True
         elif reply.status_code == UNAVAILABLE and self._pause is not None:
-            self._leave_alone(attempt, reply, self._pause)
+            self._leave_alone(attempt, reply, "retry-after", self._pause)
+        if self._asks is not None and self._pause is not None:
+            self._leave_alone(attempt, reply, self._asks, self._pause)
         return reply
 
-    def _leave_alone(self, attempt: Attempt, reply: Reply, most: float) -> None:
+    def _leave_alone(self, attempt: Attempt, reply: Reply, header: str, most: float) -> None:
         call, endpoint = attempt.call, attempt.chosen
-        header = reply.headers.get("retry-after")
-        asked = None if header is None else retry_after(header, wall_now=call.port.wall_now())
+        value = reply.headers.get(header)
+        asked = None if value is None else retry_after(value, wall_now=call.port.wall_now())
         if not asked:
             return
         now, seconds = call.port.now(), min(asked, most)

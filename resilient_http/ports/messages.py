@@ -30,6 +30,10 @@ class Messages:
         """What kind of failure an exception of an engine is."""
         return self._backend.fault_of(error)
 
+    def request(self, method: str, url: str, headers: Headers) -> Any:
+        """A request of the backend's that no user wrote."""
+        return self._backend.module.Request(method, url, headers=headers)
+
     def reply(self, status: int, headers: Headers, body: bytes) -> Any:
         """A response of the backend's that nobody sent."""
         return composed(status, headers, body, self._backend)
@@ -46,8 +50,9 @@ class Messages:
         """The header lines."""
         headers = message.headers
         try:
-            # multi_items() finds out how they are encoded, for each name and value anew.
-            return tuple([(name.decode("ascii").lower(), value.decode("ascii")) for name, value in headers.raw])
+            # multi_items() finds out how they are encoded, for each name and value anew; `raw` is another list.
+            lines = headers._list  # noqa: SLF001 - names as they came, and in lower case; a test tells if it goes
+            return tuple([(name.decode("ascii"), value.decode("ascii")) for _, name, value in lines])
         except UnicodeDecodeError:
             return tuple(headers.multi_items())
 

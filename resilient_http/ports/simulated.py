@@ -192,6 +192,10 @@ class SimulatedPort:
         """What the simulated endpoint did."""
         return error.fault if isinstance(error, SimulatedFailure) else Fault.FOREIGN
 
+    def request(self, method: str, url: str, headers: Headers) -> str:
+        """Its URL, so that an endpoint can tell it from others."""
+        return url
+
     def reply(self, status: int, headers: Headers, body: bytes) -> SimulatedReply:
         """An answer that no endpoint gave."""
         return SimulatedReply(status, dict(headers), body)

@@ -16,6 +16,9 @@ Status = Annotated[int, BeforeValidator(not_bool), Field(ge=100, le=599)]
 class SlowCallSettings(Model):
     """When an endpoint is too slow to be called.
 
+    At most half of an upstream's endpoints are left alone for this, and never the last one. A single one is: there is
+    no other to choose, so that the rule would mean nothing if it were used all the same.
+
     Attributes:
         duration: Seconds above which an attempt is slow: to the end of its body; of a streamed one, to its headers.
         rate: Share of slow attempts in the window that opens the circuit. 0 < rate <= 1.

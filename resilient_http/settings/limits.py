@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from resilient_http.settings.validation import Model, not_bool
-from resilient_http.settings.values import Count, Ratio, Seconds, Size
+from resilient_http.settings.validation import Model, mistake_at, not_bool
+from resilient_http.settings.values import Count, HeaderName, Ratio, Seconds, Size
 
 Priority = Literal["sheddable", "default", "critical"]
 PositiveRate = Annotated[float, BeforeValidator(not_bool), Field(gt=0, allow_inf_nan=False)]
@@ -94,6 +94,7 @@ class PauseSettings(Model):
     Attributes:
         endpoint: Most seconds that a 503 with Retry-After takes its endpoint out, None for never. At most half of the
             endpoints are out at once.
+        header: Header of any answer that asks for the same, in seconds or as an HTTP date; None for none.
         route: Most seconds that a 429 with Retry-After or RateLimit-Reset holds up its route and credential for all
             callers, None for never.
         by: What a route is: "path" (method, path and credential), or "credential" (all of the upstream's paths).
@@ -101,6 +102,13 @@ class PauseSettings(Model):
     """
 
     endpoint: Seconds | None = 60.0
+    header: HeaderName | None = None
     route: Seconds | None = None
     by: Literal["path", "credential"] = "path"
     observe: bool = False
+
+    @model_validator(mode="after")
+    def _endpoints_are_paused(self) -> Self:
+        if self.header is not None and self.endpoint is None:
+            raise mistake_at("header", message="`endpoint` says that no endpoint is ever left alone")
+        return self

@@ -17,6 +17,7 @@ from resilient_http.settings.discovery import DiscoverySettings
 from resilient_http.settings.endpoints import BalanceSettings, EndpointSettings, Zone, one_upstreams
 from resilient_http.settings.fallback import FallbackSettings
 from resilient_http.settings.guards import GuardSettings
+from resilient_http.settings.health import HealthSettings
 from resilient_http.settings.inbound import InboundSettings
 from resilient_http.settings.limits import ConcurrencySettings, PauseSettings, Priority, RateLimitSettings
 from resilient_http.settings.merging import as_raw, over
@@ -53,6 +54,7 @@ class UpstreamSettings(Model):
         fallback: See FallbackSettings; None for no fallback.
         middleware: See MiddlewareSettings.
         balance: See BalanceSettings.
+        health: See HealthSettings; None for no checks. Unnamed upstreams have one endpoint, and are not checked.
         propagate: Trace headers to send: "tracecontext", "none", or "all" (with baggage, for upstreams of one's own).
         deadline_header: Header that tells it how long we wait for this attempt, None for none.
         attempt_header: Header that tells it which attempt this is, from 1 on; None for none. Of a repeat of an inbound
@@ -83,6 +85,7 @@ class UpstreamSettings(Model):
     fallback: FallbackSettings | None = None
     middleware: MiddlewareSettings = MiddlewareSettings()
     balance: BalanceSettings = BalanceSettings()
+    health: HealthSettings | None = None
     propagate: Literal["none", "tracecontext", "all"] = "tracecontext"
     deadline_header: DeadlineHeader | None = None
     attempt_header: OwnHeaderName | None = None

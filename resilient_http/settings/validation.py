@@ -111,8 +111,10 @@ def _mistake(details: Any, below: tuple[str, ...]) -> tuple[SettingsMistake, obj
 
 
 def _is_secret(path: tuple[str, ...], message: str) -> bool:
-    """Whether what stands there may be one: below a misspelt key of discovery's too."""
-    return path[-1:] in (("password",), ("token",)) or ("discovery" in path and message == "unknown key")
+    """Whether what stands there may be one: below a misspelt key of discovery's or of health checks' too."""
+    if path[-1:] in (("password",), ("token",)) or {"health", "headers"} <= {*path}:
+        return True
+    return message == "unknown key" and ("discovery" in path or "health" in path)
 
 
 def _masked(secret: re.Match[str]) -> str:

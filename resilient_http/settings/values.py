@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from resilient_http.settings.validation import not_bool
 
@@ -49,7 +49,15 @@ def _is_header_value(value: str) -> str:
     return value
 
 
+def _is_secret_value(value: SecretStr) -> SecretStr:
+    _is_header_value(value.get_secret_value())
+    return value
+
+
 HeaderValue = Annotated[str, AfterValidator(_is_header_value)]  # RFC 9110, section 5.5
+SecretValue = Annotated[SecretStr, AfterValidator(_is_secret_value)]
+"""The value of a header that is shown nowhere."""
+
 HeaderName = Annotated[str, AfterValidator(_is_header_name)]  # RFC 9110, section 5.6.2
 OwnHeaderName = Annotated[HeaderName, AfterValidator(_is_our_own)]
 """The name of a header that we may give a value of our own."""
@@ -139,6 +147,9 @@ Classify = Annotated[Callable[..., Any], BeforeValidator(_is_plain_of("outcome")
 
 KeyFunction = Annotated[Callable[..., Any], BeforeValidator(_is_plain_of("request")), BeforeValidator(_imported)]
 """A plain function of a request, or its dotted path."""
+
+HealthCheck = Annotated[Callable[..., Any], BeforeValidator(_is_plain_of("response")), BeforeValidator(_imported)]
+"""A plain function of a response, or its dotted path."""
 
 FallbackFunction = Annotated[
     Callable[..., Any], BeforeValidator(_is_plain_of("call", "failure")), BeforeValidator(_imported)

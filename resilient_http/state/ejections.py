@@ -8,6 +8,7 @@ Laws
        follow as it comes back.
     2. When more than the panic share are to be out, none is: what says so is then likelier to be wrong than they are.
     3. An endpoint is to be out as long as one reason holds; each lasts until its instant, or until it is withdrawn.
+    4. What is said of one that is gone is not heard: an attempt, or a check, may end after it has left.
 
 Source: the panic threshold of Envoy, "Load Balancing: Panic threshold" in its documentation.
 """
@@ -35,13 +36,13 @@ class Ejections(Generic[Member]):
         on_panic: Called as `on_panic(begins, wanted, total)` when a panic begins or ends, or None.
     """
 
-    __slots__ = ("_lock", "_next", "_out", "_panic", "_reasons", "_total", "on_panic", "panicking")
+    __slots__ = ("_lock", "_members", "_next", "_out", "_panic", "_reasons", "on_panic", "panicking")
 
-    def __init__(self, total: int = 0, *, panic: float = PANIC) -> None:
+    def __init__(self, *, panic: float = PANIC) -> None:
         self.on_panic: Callable[[bool, int, int], object] | None = None
         self.panicking = False
         self._panic = panic
-        self._total = total
+        self._members: frozenset[Member] = frozenset()
         self._reasons: dict[Member, dict[str, float]] = {}
         self._out: frozenset[Member] = frozenset()
         self._next = math.inf  # when the next reason lapses
@@ -57,8 +58,7 @@ class Ejections(Generic[Member]):
     def keep(self, members: Iterable[Member]) -> None:
         """These are the endpoints from now on; what was wanted of others is forgotten."""
         with self._lock:
-            kept = set(members)
-            self._total = len(kept)
+            kept = self._members = frozenset(members)
             self._reasons = {member: reasons for member, reasons in self._reasons.items() if member in kept}
             change = self._decide()
         self._tell(change)
@@ -66,6 +66,8 @@ class Ejections(Generic[Member]):
     def eject(self, member: Member, reason: str, now: float, until: float = math.inf) -> bool:
         """It is to be out until then, for that reason; never for a shorter time than before. Whether it is now."""
         with self._lock:
+            if member not in self._members:
+                return False
             reasons = self._reasons.setdefault(member, {})
             reasons[reason] = max(until, reasons.get(reason, until))
             change = self._lapse(now)
@@ -91,11 +93,9 @@ class Ejections(Generic[Member]):
 
     def may_eject(self, member: Member, now: float) -> bool:
         """Whether eject() would take it out."""
-        out = self.out(now)
+        out, total = self.out(now), len(self._members)
         wanted = len(self._reasons) + (member not in self._reasons)
-        return member in out or (
-            not self.panicking and len(out) < self._total // 2 and wanted <= self._panic * self._total
-        )
+        return member in out or (not self.panicking and len(out) < total // 2 and wanted <= self._panic * total)
 
     def reasons(self, member: Member, now: float) -> dict[str, float]:
         """Why it is to be out, each with its seconds left; infinity for one that must be withdrawn."""
@@ -114,9 +114,9 @@ class Ejections(Generic[Member]):
 
     def _decide(self) -> bool:
         """Who is out. Whether a panic began or ended."""
-        wanted = len(self._reasons)
-        panicking = wanted > self._panic * self._total
-        most = 0 if panicking else self._total // 2
+        wanted, total = len(self._reasons), len(self._members)
+        panicking = wanted > self._panic * total
+        most = 0 if panicking else total // 2
         self._out = frozenset(list(self._reasons)[:most])
         self._next = min((until for reasons in self._reasons.values() for until in reasons.values()), default=math.inf)
         changed, self.panicking = panicking != self.panicking, panicking
@@ -124,4 +124,4 @@ class Ejections(Generic[Member]):
 
     def _tell(self, changed: bool) -> None:
         if changed and self.on_panic is not None:
-            self.on_panic(self.panicking, len(self._reasons), self._total)
+            self.on_panic(self.panicking, len(self._reasons), len(self._members))

@@ -7,7 +7,8 @@ Laws
     3. An endpoint that this call has tried comes after all that it has not (backups too, as nginx's do); one that is
        ejected (state/ejections.py) comes after all others.
     4. A circuit that is open is never chosen, but for one that opened on slow answers alone and is not ejected: that is
-       a guess, and there is a limit to those. When all are open, the choice is refused.
+       a guess, and there is a limit to those. When all are open, the choice is refused, unless one is open for that
+       guess alone. Of an upstream with one endpoint it is refused all the same: there is no other one to choose.
     5. An endpoint that is new, or back, takes its share by and by, over `slow_start` seconds.
     6. An answer that took far longer than the siblings' usually do, from an endpoint that is usually so slow, weighs on
        it like a failure.
@@ -70,7 +71,7 @@ class Endpoints:
         self._lock = threading.Lock()
         self.known = bool(members)
         self.ejections: Ejections[Endpoint] = Ejections(panic=panic)
-        self._slow: set[Endpoint] = set()
+        self._slow: frozenset[Endpoint] = frozenset()  # those that are ejected for it, or would be
         self._usual = 0.0
         self._spilled = 0.0
         self._arrange(members)
@@ -83,13 +84,17 @@ class Endpoints:
             now: Monotonic seconds.
         """
         with self._lock:
-            gone = [member for member in self.members if member not in members]
+            kept = set(members)
+            gone = [member for member in self.members if member not in kept]
+            for member in gone:
+                member.gone = True
             if self.known:  # the first ones are not new: all of them are
-                for member in set(members) - set(self.members):
+                for member in kept - set(self.members):
                     member.since = now
             self._arrange(members)
             self.known = True
-            return gone
+        self._note_slow_of(members, now)
+        return gone
 
     def _arrange(self, members: Sequence[Endpoint]) -> None:
         primaries = [member for member in members if not member.backup]
@@ -104,7 +109,7 @@ class Endpoints:
         )
         self.members = tuple(members)
         self._reckon_at = -math.inf
-        self._slow.intersection_update(members)
+        self._slow = self._slow.intersection(members)
         self.ejections.keep(members)
 
     def adjust(self, balancer: MakeBalancer, now: float, *, zone: str | None, slow_start: float, panic: float) -> None:
@@ -136,6 +141,8 @@ class Endpoints:
         if fleet.only is not None:
             return self._take(fleet.only, now, probes=probes)
         groups = self._by_spill(fleet, now, rng) if fleet.near else fleet.groups
+        if self._slow:  # a person, or another process, may have closed one of their circuits
+            self._note_slow_of(self._slow, now)
         out = self.ejections.out(now)
         if not out and not tried:
             orders: tuple[Collection[Endpoint], ...] = ((),)
@@ -148,9 +155,8 @@ class Endpoints:
                 chosen = self._choose_in(group, passed, refused, now, rng, probes=probes, key=key)
                 if chosen is not None:
                     return chosen
-        if self._slow:  # refused for a guess, and they are the last ones left
-            return next((_tolerated(member) for member in self.members if member in self._slow), None)
-        return None
+        slow = self._slow  # refused for a guess; now they are the last ones left
+        return _tolerated(min(slow, key=lambda member: member.load(now))) if slow else None
 
     def settle(
         self,
@@ -174,12 +180,20 @@ class Endpoints:
             far = FAR * self._usual
             if answered > far > 0.0 and (member.latency.quantile(0.5) or 0.0) > far:
                 member.penalise(now)
-        if _is_slow(member) is not (member in self._slow):
-            self._note_slow(member, now)
+        self._note_slow_of((member,), now)
 
     def pause(self, member: Endpoint, now: float, seconds: float) -> bool:
         """Leave an endpoint alone for so long. False when too many are already."""
         return self.ejections.eject(member, "paused", now, now + seconds)
+
+    def note_health(self, member: Endpoint, now: float, *, healthy: bool) -> None:
+        """Checks say so of it from now on. One that was left alone for it is back, and starts slowly."""
+        if not healthy:
+            self.ejections.eject(member, "unhealthy", now)
+            return
+        if "unhealthy" in self.ejections.reasons(member, now) and member in self.ejections.out(now):
+            member.since = now
+        self.ejections.readmit(member, "unhealthy", now)
 
     def has_untried(self, tried: Collection[Endpoint], now: float) -> bool:
         """Whether an endpoint that is no backup is left that is not among those tried, and would be admitted."""
@@ -251,12 +265,21 @@ class Endpoints:
         """Whether it is used although its circuit opened: on slow answers, and too many are left alone already."""
         return member in self._slow and _is_slow(member) and member not in self.ejections.out(now)
 
-    def _note_slow(self, member: Endpoint, now: float) -> None:
-        if _is_slow(member):
-            self._slow.add(member)
+    def _note_slow_of(self, members: Collection[Endpoint], now: float) -> None:
+        for member in members:
+            slow = _is_slow(member) and self._fleet.only is None
+            if slow is not (member in self._slow):
+                self._note_slow(member, now, slow=slow)
+
+    def _note_slow(self, member: Endpoint, now: float, *, slow: bool) -> None:
+        with self._lock:
+            if slow and member in self.members:
+                self._slow |= {member}
+            else:
+                self._slow -= {member}
+        if slow:
             self.ejections.eject(member, "slow", now)
         else:
-            self._slow.discard(member)
             self.ejections.readmit(member, "slow", now)
 
     def _holds_back(self, member: Endpoint, now: float, rng: random.Random) -> bool:
@@ -303,7 +326,9 @@ class _Fleet:
 def _is_slow(member: Endpoint) -> bool:
     """Whether its circuit opened on slow answers alone."""
     circuit = member.circuit
-    return circuit is not None and not circuit.closed and circuit.cause is Cause.SLOW and not circuit.by_hand
+    if circuit is None or circuit.closed or circuit.cause is not Cause.SLOW:
+        return False
+    return not (circuit.by_hand or circuit.rules.observe)  # those are held open, or refuse nobody
 
 
 def _tolerated(member: Endpoint) -> Choice:

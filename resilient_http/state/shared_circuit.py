@@ -4,7 +4,8 @@ Laws
     1. Each process decides by its own memory. What others say only adds to it, beside the calls; nothing here waits or
        does I/O, and `now` is an argument (monotonic seconds).
     2. A vote is a circuit that opened by what its own process saw. One that followed others has none, so that a belief
-       never feeds itself; one that a person switched has none, because that is meant for its process alone.
+       never feeds itself; one that a person switched has none, because that is meant for its process alone; and one
+       that opened on slow answers has none, because how many of those may be open is each process's to bound.
     3. A closed circuit opens when `quorum` others voted, and they are `share` of those that know the endpoint lately,
        unless its own process sees success: within `veto` seconds, or since it heard of the quorum and nothing failed
        after it.
@@ -171,7 +172,7 @@ class SharedCircuit:
         if circuit.by_hand:
             return None
         if not circuit.closed:
-            stance = Stance.FOLLOWS if circuit.cause is Cause.OTHERS else Stance.OPEN
+            stance = Stance.FOLLOWS if circuit.cause in (Cause.OTHERS, Cause.SLOW) else Stance.OPEN
             return Opinion(stance, circuit.wanted)
         known = max(circuit.evidence()) >= now - circuit.rules.window_span
         return Opinion(Stance.CLOSED) if known else None

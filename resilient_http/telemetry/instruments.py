@@ -94,3 +94,12 @@ INSTRUMENTS = (
 )  # fmt: skip
 
 BY_NAME = {row.name.removeprefix("resilient_http."): row for row in INSTRUMENTS}
+
+
+def metrics_table() -> str:
+    """All of them, in Markdown; docs/observe.md has it."""
+    lines = ["| OpenTelemetry | Prometheus | labels | |", "| --- | --- | --- | --- |"]
+    for row in INSTRUMENTS:
+        labels = ", ".join(row.labels)
+        lines.append(f"| `{row.name}` ({row.kind}) | `{row.prometheus}` | {labels} | {row.means} |")
+    return "\n".join([*lines, ""])

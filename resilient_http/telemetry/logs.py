@@ -3,7 +3,7 @@
     resilient_http.calls        WARNING     each degraded call (degraded.py), folded
     resilient_http.attempts     DEBUG       each request and response, redacted
     resilient_http.circuit      WARNING     a circuit opened; INFO half open, closed
-    resilient_http.endpoints    WARNING     panic, an endpoint that is paused; INFO others than before
+    resilient_http.endpoints    WARNING     panic, an endpoint that is ill or paused; INFO other ones, well again
     resilient_http.process      WARNING     this process was late, or a stream was left open; folded
     resilient_http.settings     INFO        a reload; WARNING one that was rejected
 
@@ -22,8 +22,10 @@ from resilient_http.events import (
     CircuitClosed,
     CircuitHalfOpened,
     CircuitOpened,
+    EndpointHealthy,
     EndpointPaused,
     EndpointsChanged,
+    EndpointUnhealthy,
     Event,
     PanicBegan,
     PanicEnded,
@@ -194,6 +196,8 @@ LINES: dict[type[Event], tuple[logging.Logger, int, str, bool]] = {
     CircuitHalfOpened: (CIRCUIT, logging.INFO, "circuit of {upstream} at {endpoint} lets probes through", False),
     CircuitClosed: (CIRCUIT, logging.INFO, "circuit of {upstream} at {endpoint} closed ({cause})", False),
     EndpointPaused: (ENDPOINTS, logging.WARNING, "{upstream}: {endpoint} is left alone for {seconds:.3g} s", True),
+    EndpointUnhealthy: (ENDPOINTS, logging.WARNING, "{upstream}: {endpoint} is not well: {why}", False),
+    EndpointHealthy: (ENDPOINTS, logging.INFO, "{upstream}: {endpoint} is well again", False),
     PanicBegan: (ENDPOINTS, logging.WARNING, "{upstream}: {wanted} of {total} nodes are ill, so all are used", False),
     PanicEnded: (ENDPOINTS, logging.INFO, "{upstream}: {wanted} of {total} nodes are ill, and are left alone", False),
     EndpointsChanged: (ENDPOINTS, logging.INFO, "{upstream}: nodes added {added}, removed {removed}", False),

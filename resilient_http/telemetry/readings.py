@@ -25,8 +25,8 @@ class Measured(Protocol):
     def upstreams(self) -> Iterable[Any]:
         """Every upstream and guard that is known."""
 
-    def departed(self) -> Any:
-        """The record of the unnamed upstreams that have been dropped."""
+    def departed(self) -> Iterable[Any]:
+        """The record of the unnamed upstreams that have been dropped, if there is one."""
 
     def connections_to(self, endpoint: Any) -> int:
         """How many are open."""
@@ -61,8 +61,8 @@ def _all(name: str, measured: Measured, now: float) -> Iterator[tuple[str, float
             given = GAUGES[name](upstream, now)
         for value, labels in given:
             yield label, value, labels
-    if counted:
-        for value, labels in COUNTS[name](measured.departed()):
+    for record in measured.departed() if counted else ():
+        for value, labels in COUNTS[name](record):
             yield OTHER, value, labels
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 import time
+from contextvars import Context as Variables
 from types import MethodType
 from typing import Any
 
 from opentelemetry import context, propagate, trace
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY  # contrib's switch; guarded by a test
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from resilient_http.call import Call
@@ -21,6 +23,7 @@ from resilient_http.telemetry.decisions import add_events
 from resilient_http.telemetry.degraded import is_cancellation
 
 CONTRIB = "opentelemetry.instrumentation."
+INTERNAL = SpanKind.INTERNAL  # to have it from its enum for each span costs more
 _ERROR = Status(StatusCode.ERROR)
 
 
@@ -39,6 +42,13 @@ def tracer() -> Tracer:
 
 
 _known: list[tuple[Any, Tracer] | None] = [None]
+
+
+def untraced() -> Variables:
+    """Context variables, otherwise empty, with which OpenTelemetry's instrumentation makes no spans."""
+    variables = Variables()
+    variables.run(lambda: context.attach(context.set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True)))
+    return variables
 
 
 def load_provider() -> None:
@@ -76,7 +86,7 @@ class CallSpan:
         if call.headers and not trace.get_current_span().get_span_context().is_valid:
             parent = propagate.extract(dict(call.headers), context.get_current())
         self._started = time.time_ns()
-        span = tracer().start_span(call.method, parent, kind=SpanKind.INTERNAL, start_time=self._started)
+        span = tracer().start_span(call.method, parent, kind=INTERNAL, start_time=self._started)
         self._span = span
         self.context = span.get_span_context()
         self.sampled = span.is_recording() or self.context.trace_flags.sampled

@@ -33,6 +33,7 @@ from resilient_http.state.diagnosis import CircuitRules
 from resilient_http.state.ejections import Ejections
 from resilient_http.state.endpoint import Endpoint, Link
 from resilient_http.state.endpoints import Endpoints
+from resilient_http.state.health import Health
 from resilient_http.state.outcome import Outcome, OutcomeRules
 
 
@@ -52,13 +53,16 @@ class Nodes:
 
     Attributes:
         named: Whether the upstream's name is a logical host.
+        zone: Where this process stands, or None.
         endpoints: What attempts choose from.
         on_change: Called after each change of a circuit, or None.
         on_gone: Called with each endpoint that has been replaced, or None.
+        on_replaced: Called when there are other endpoints than before, or None.
     """
 
     on_change: Callable[[], object] | None = None
     on_gone: Callable[[Endpoint], object] | None = None
+    on_replaced: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -77,7 +81,7 @@ class Nodes:
         self._hub = hub
         self.named = origin is None
         self._circuits = circuits
-        self._zone = zone
+        self.zone = zone
         self._listeners = listeners
         self._rng = rng or random.Random()
         self.endpoints = Endpoints(
@@ -127,30 +131,36 @@ class Nodes:
         if self.on_gone is not None:
             for member in gone:
                 self.on_gone(member)
+        if self.on_replaced is not None:
+            self.on_replaced()
         added = tuple(member.url for member in after if member not in members)
         self._hub.announce(EndpointsChanged(self._upstream, added, tuple(member.url for member in gone)))
         return True
 
-    def adjust(self, settings: UpstreamSettings, zone: str | None, now: float) -> None:
+    def adjust(self, settings: UpstreamSettings, now: float, *, zone: str | None, circuits: bool = True) -> None:
         """Go by other settings from now on. Endpoints keep what they know; those reached in another way connect anew.
 
         Args:
             settings: The upstream's.
-            zone: Where this process stands, or None.
             now: Monotonic seconds.
+            zone: Where this process stands, or None.
+            circuits: Whether they have circuits, where the settings say so.
         """
-        before, self._settings = self._settings, settings
+        before, self._settings, self._circuits = self._settings, settings, circuits
         for member in self.endpoints.members:
             self._adjust_circuit(member)
+            self._adjust_health(member, now)
             link = self._link(member)
             if link != member.link:
                 member.link = link
                 if self.on_gone is not None:
                     self.on_gone(member)  # its connections, not itself
-        if (before.balance, self._zone) != (settings.balance, zone):
-            self._zone = zone
+        if (before.balance, self.zone) != (settings.balance, zone):
+            self.zone = zone
             self.endpoints.adjust(balancer_of(settings.balance), now, **_choosing(settings, zone))
-        if self.named and before.endpoints != settings.endpoints:
+        # Where they are found out, those of the settings are for the time until they are.
+        found_out = settings.discovery is not None and (self.endpoints.known or not settings.endpoints)
+        if self.named and not found_out and (before.discovery or before.endpoints != settings.endpoints):
             self.replace(settings.endpoints, now)
 
     def _adjust_circuit(self, member: Endpoint) -> None:
@@ -163,6 +173,17 @@ class Nodes:
         else:
             member.circuit.adjust(circuit_rules(own))
             member.outcomes = outcome_rules(own)
+
+    def _adjust_health(self, member: Endpoint, now: float) -> None:
+        own = self._settings.health if self.named else None
+        if own is None:
+            if member.health is not None:
+                member.health = None
+                self.endpoints.note_health(member, now, healthy=True)
+        elif member.health is None:
+            member.health = Health(own.healthy_after, own.unhealthy_after)
+        else:
+            member.health.adjust(own.healthy_after, own.unhealthy_after)
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """JSON-able: each endpoint as it stands."""
@@ -178,6 +199,8 @@ class Nodes:
         endpoint.link = self._link(endpoint)
         if self._settings.circuit is not None and self._circuits:
             self._add_circuit(endpoint, self._settings.circuit)
+        if self._settings.health is not None and self.named:
+            endpoint.health = Health(self._settings.health.healthy_after, self._settings.health.unhealthy_after)
         return endpoint
 
     def _add_circuit(self, endpoint: Endpoint, settings: CircuitSettings) -> None:
@@ -263,6 +286,7 @@ def _status(member: Endpoint, ejections: Ejections[Endpoint], now: float) -> dic
             reason: None if seconds == math.inf else round(seconds, 3)
             for reason, seconds in ejections.reasons(member, now).items()
         },
+        "health": None if member.health is None else member.health.status(now),
         "circuit": None,
     }
     if circuit is not None:

@@ -69,6 +69,22 @@ class Registry:
                 self._retire(endpoint)
         return upstream
 
+    def replace(self, named: Mapping[str, Upstream], changed: Callable[[Upstream], Upstream]) -> list[Upstream]:
+        """Have other upstreams from now on: the named ones are swapped at once.
+
+        Args:
+            named: Name to upstream.
+            changed: An unnamed one as it is to be now.
+
+        Returns:
+            The named ones that are gone.
+        """
+        with self._lock:
+            before, self.named = self.named, dict(named)
+            for origin, upstream in self._unnamed.items():
+                self._unnamed[origin] = changed(upstream)
+        return [upstream for name, upstream in before.items() if name not in named]
+
     def all(self) -> dict[str, Upstream]:
         """Every upstream that is known, by name or origin."""
         with self._lock:

@@ -72,7 +72,7 @@ def test_the_defaults_of_an_upstream_are_those_of_the_design():
             "observe": False,
         },
         "rate_limit": None,
-        "pauses": {"endpoint": 60.0, "route": None, "by": "path", "observe": False},
+        "pauses": {"endpoint": 60.0, "header": None, "route": None, "by": "path", "observe": False},
         "priority": None,
         "priority_header": None,
         "fallback": None,
@@ -86,6 +86,7 @@ def test_the_defaults_of_an_upstream_are_those_of_the_design():
             "slow_start": None,
             "panic": 0.7,
         },
+        "health": None,
         "propagate": "tracecontext",
         "deadline_header": None,
         "attempt_header": None,
@@ -140,6 +141,28 @@ def test_the_defaults_of_a_fallback():
         "observe": False,
     }
     assert FixedResponseSettings().model_dump() == {"status": 200, "headers": {}, "body": ""}
+
+
+def test_the_defaults_of_health_checks():
+    health = {
+        "path": "/health",
+        "method": "GET",
+        "headers": {},
+        "interval": 30.0,
+        "timeout": 2.0,
+        "healthy_after": 2,
+        "unhealthy_after": 3,
+        "statuses": (),
+        "check": None,
+    }
+    assert Settings(defaults={"health": {"path": "/health"}}).defaults.health.model_dump() == health
+    assert Settings(defaults={"health": "/health"}).defaults.health.model_dump() == health
+
+
+def test_the_header_values_of_health_checks_are_not_shown():
+    settings = Settings(defaults={"health": {"path": "/health", "headers": {"X-Api-Key": "hunter2"}}})
+    assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
+    assert settings.defaults.health.secrets == {"x-api-key": "hunter2"}
 
 
 def test_the_defaults_of_a_guard():
@@ -270,8 +293,21 @@ def test_collections_are_tuples():
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"total": 2.0}}}},
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"attempt": 20.0}}}},
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"total": None, "attempt": None}}}},
+        {"defaults": {"health": {"path": "/", "headers": {"x-key": "secret"}}}},
     ],
-    ids=["none", "root", "all off", "endpoints", "proxy", "tls", "shared", "short total", "long attempt", "no timeout"],
+    ids=[
+        "none",
+        "root",
+        "all off",
+        "endpoints",
+        "proxy",
+        "tls",
+        "shared",
+        "short total",
+        "long attempt",
+        "no timeout",
+        "health",
+    ],
 )
 def test_what_was_dumped_can_be_read_again(raw):
     settings = Settings(**raw)

@@ -147,3 +147,12 @@ def test_whatever_happens_at_most_half_are_out_and_only_those_that_have_a_reason
         assert len(out) == (0 if len(due) > panic * total else min(len(due), total // 2))
         assert ejections.panicking == (len(due) > panic * total)
     assert panics == [index % 2 == 0 for index in range(len(panics))]
+
+
+def test_what_is_said_of_one_that_is_gone_is_not_heard():
+    ejections = of("abcd")
+    assert not ejections.eject("z", "unhealthy", 0.0)
+    for member in "ab":
+        ejections.eject(member, "unhealthy", 0.0)
+    assert ejections.out(0.0) == {"a", "b"}
+    assert ejections.reasons("z", 0.0) == {}

@@ -8,8 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from resilient_http.state.balancers.ewma import ewma
+from resilient_http.state.balancers.p2c import P2C
 from resilient_http.state.balancers.ring import Ring
 from resilient_http.state.balancers.weighted import Weighted
+from resilient_http.state.diagnosis import Cause
 from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.endpoints import Endpoints
 from resilient_http.state.outcome import Outcome
@@ -130,7 +133,8 @@ def test_one_that_is_back_is_not_punished_for_what_was_before():
     for _ in range(5):
         member.begin()
         member.settle(member.circuit.acquire(0.0), Outcome.FAILURE, 0.0)
-    assert member.load(0.0) == 20.0
+    assert not member.circuit.closed
+    assert member.load(0.0) == 0.0  # its circuit keeps attempts away
     now = member.circuit.retry_in(0.0)
     for _ in range(2):
         permit = member.circuit.acquire(now)
@@ -170,12 +174,31 @@ def test_with_one_good_endpoint_of_three_the_others_are_left_alone():
     assert shares(endpoints, 300) == {good.host: 300}
 
 
+@pytest.mark.parametrize("balancer", [P2C, ewma], ids=["p2c", "ewma"])
+def test_the_probe_of_one_that_has_failed_does_not_wait_for_its_penalty_to_fade(balancer):
+    members = [node("n1"), node("n2"), node("n3")]
+    endpoints = Endpoints(members, balancer)
+    for member in members:
+        answered(endpoints, member, 0.05, times=20)
+    while members[0].circuit.closed:
+        permit = members[0].circuit.acquire(0.0)
+        members[0].begin()
+        endpoints.settle(members[0], permit, Outcome.UNANSWERED, 0.0, took=1.0)
+    for now in (5.0, 15.0, 35.0):  # each fails
+        chosen = [endpoints.choose(now, random.Random(seed)) for seed in range(20)]
+        (probe,) = [permit for member, permit in chosen if member is members[0]]
+        for member, permit in chosen:
+            outcome = Outcome.UNANSWERED if permit is probe else Outcome.SUCCESS
+            endpoints.settle(member, permit, outcome, now, took=1.0 if permit is probe else 0.05)
+
+
 def test_a_penalty_has_an_upper_limit_so_that_it_is_gone_within_half_a_minute():
     member = node("n1")
     for _ in range(100):
         member.penalise(0.0)
-    assert member.load(0.0) == 32.0
-    assert member.load(25.0) == pytest.approx(1.0)
+    member.begin()
+    assert member.load(0.0) == 33.0
+    assert member.load(25.0) == pytest.approx(2.0)
 
 
 def test_an_endpoint_that_is_somewhat_slower_is_not_penalised():
@@ -268,3 +291,133 @@ def test_endpoints_come_and_go_while_threads_choose():
         ended[0] = True
     assert all(caller.result() >= 500 for caller in callers)
     assert [member.in_flight for member in pool_of] == [0] * 8
+
+
+# Slow circuits: a guess, so at most half of the endpoints are out for it, and never the last one
+
+SLOW = {"slow_after": 0.5, "min_calls": 3, "window": 3}
+
+
+def fleet(count: int, **rules) -> tuple[list[Endpoint], Endpoints]:
+    members = [Endpoint("http", f"n{index + 1}", 80, circuit=circuit_of(**SLOW, **rules)) for index in range(count)]
+    return members, Endpoints(members)
+
+
+def slow_down(endpoints: Endpoints, *members: Endpoint, now: float = 0.0) -> None:
+    """Slow answers, until their circuits open."""
+    for member in members:
+        answered(endpoints, member, 1.0, times=3, now=now)
+        assert member.circuit.cause is Cause.SLOW
+        assert not member.circuit.closed
+
+
+@pytest.mark.parametrize(("slow", "used"), [(1, {"n2", "n3"}), (2, {"n2", "n3"}), (3, {"n1", "n2", "n3"})])
+def test_at_most_half_of_three_are_out_as_slow_and_beyond_the_panic_share_none_is(slow, used):
+    members, endpoints = fleet(3)
+    slow_down(endpoints, *members[:slow])
+    assert set(shares(endpoints)) == used
+    assert endpoints.ejections.panicking is (slow == 3)
+
+
+def test_the_next_slow_one_is_out_when_the_first_is_quick_again():
+    members, endpoints = fleet(3)
+    slow_down(endpoints, *members[:2])
+    for _ in range(2):
+        permit = members[0].circuit.acquire(5.0)
+        members[0].begin()
+        endpoints.settle(members[0], permit, Outcome.SUCCESS, 5.0, answered=0.1, took=0.1)
+    assert members[0].circuit.closed
+    assert endpoints.ejections.out(5.0) == {members[1]}
+
+
+def test_a_slow_one_that_is_out_is_probed_when_its_time_has_come():
+    members, endpoints = fleet(3)
+    slow_down(endpoints, members[0])
+    assert "n1" not in shares(endpoints, now=4.9)
+    choices = [endpoints.choose(5.0, random.Random(seed)) for seed in range(20)]
+    assert [member.host for member, permit in choices if permit.probe] == ["n1"]
+
+
+def test_what_a_slow_one_answers_that_is_used_all_the_same_does_not_count_for_its_circuit():
+    members, endpoints = fleet(3)
+    slow_down(endpoints, *members)
+    generation = members[0].circuit.generation
+    for seed in range(100):
+        member, permit = endpoints.choose(1.0, random.Random(seed))
+        endpoints.settle(member, permit, Outcome.SUCCESS, 1.0, answered=0.1, took=0.1)
+    assert members[0].circuit.generation == generation
+
+
+def test_a_slow_one_is_used_when_the_others_are_down_the_less_loaded_first():
+    members, endpoints = fleet(4)
+    slow_down(endpoints, *members[:2])
+    for member in members[2:]:
+        member.circuit.force_open()
+    members[0].begin()
+    assert endpoints.ejections.out(0.0) == set(members[:2])
+    assert endpoints.choose(0.0, random.Random(1))[0] is members[1]
+
+
+def test_one_that_opened_on_failures_stays_out_although_it_was_slow_before():
+    members, endpoints = fleet(2)
+    slow_down(endpoints, members[0])
+    permit = members[0].circuit.acquire(5.0)
+    members[0].begin()
+    endpoints.settle(members[0], permit, Outcome.FAILURE, 5.0)  # the probe
+    members[1].circuit.force_open()
+    assert endpoints.choose(5.0, random.Random(1)) is None
+    assert endpoints.ejections.reasons(members[0], 5.0) == {}
+
+
+@pytest.mark.parametrize("close", [lambda c: c.close(), lambda c: c.join(1.0, c.generation)], ids=["by hand", "others"])
+def test_a_slow_one_is_back_when_its_circuit_is_closed_from_outside(close):
+    members, endpoints = fleet(3)
+    slow_down(endpoints, members[0])
+    close(members[0].circuit)
+    assert set(shares(endpoints, now=1.0)) == {"n1", "n2", "n3"}
+    assert endpoints.ejections.out(1.0) == set()
+
+
+def test_a_slow_one_that_a_person_holds_open_is_not_used():
+    members, endpoints = fleet(3)
+    slow_down(endpoints, *members)
+    members[0].circuit.force_open()
+    assert "n1" not in shares(endpoints, now=1.0)
+
+
+def test_of_one_endpoint_alone_the_slow_circuit_refuses():
+    members, endpoints = fleet(1)
+    slow_down(endpoints, *members)
+    assert endpoints.choose(0.0, random.Random(1)) is None
+
+
+def test_a_slow_one_counts_when_others_come_and_refuses_when_they_go():
+    (n1,), endpoints = fleet(1)
+    slow_down(endpoints, n1)
+    n2, n3 = fleet(2)[0]
+    endpoints.replace([n1, n2, n3], 1.0)
+    slow_down(endpoints, n2, now=1.0)
+    assert endpoints.ejections.out(1.0) == {n1}
+    endpoints.replace([n1], 2.0)
+    assert endpoints.choose(2.0, random.Random(1)) is None
+    assert endpoints.ejections.reasons(n1, 2.0) == {}
+
+
+def test_an_attempt_that_ends_after_its_endpoint_has_left_takes_nobody_out():
+    members, endpoints = fleet(3)
+    permits = [members[0].circuit.acquire(0.0) for _ in range(3)]
+    endpoints.replace(members[1:], 1.0)
+    for permit in permits:
+        members[0].begin()
+        endpoints.settle(members[0], permit, Outcome.SUCCESS, 1.0, answered=1.0, took=1.0)
+    assert not endpoints.pause(members[0], 1.0, 10.0)
+    slow_down(endpoints, members[1], now=1.0)
+    assert endpoints.ejections.out(1.0) == {members[1]}
+    assert not endpoints.ejections.panicking
+
+
+def test_a_circuit_that_only_observes_takes_nobody_out():
+    members, endpoints = fleet(3, observe=True)
+    slow_down(endpoints, members[0])
+    assert set(shares(endpoints)) == {"n1", "n2", "n3"}
+    assert endpoints.has_untried(members[1:], 0.0)
