@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from resilient_http.call import Attempt
@@ -12,8 +13,9 @@ from resilient_http.policies import AttemptProceed
 class Detail(Protocol):
     """What the telemetry package hands in to tell all of an attempt to whoever wants to read that much."""
 
-    def wanted(self, attempt: Attempt) -> bool:
-        """Whether somebody does."""
+    @property
+    def wanted(self) -> Callable[[], bool]:
+        """Says whether somebody does."""
 
     def sending(self, attempt: Attempt) -> None:
         """It is about to be sent."""
@@ -68,7 +70,7 @@ class TelemetryPolicy:
         call = attempt.call
         traced = call.span is not None or call.headers
         token = self._tracer.begin_attempt(attempt) if traced else None
-        if self._detail is not None and self._detail.wanted(attempt):
+        if self._detail is not None and self._detail.wanted() and attempt.call.request is not None:
             proceed = self._detailed(self._detail, proceed)
         if token is None:
             return await proceed(attempt)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from resilient_http.call import Attempt, Call
@@ -108,16 +109,16 @@ class AttemptDetail:
     Args:
         settings: What may be shown.
         telemetry: Which query parameters may be.
+
+    Attributes:
+        wanted: Says whether anybody hears it.
     """
 
     def __init__(self, settings: LoggingSettings, telemetry: TelemetrySettings) -> None:
         self._headers = frozenset(settings.headers)
         self._query = frozenset(telemetry.query)
         self._body = settings.body
-
-    def wanted(self, attempt: Attempt) -> bool:
-        """Whether anybody hears it, of an attempt that is a request."""
-        return ATTEMPTS.isEnabledFor(logging.DEBUG) and attempt.call.request is not None
+        self.wanted: Callable[[], bool] = partial(ATTEMPTS.isEnabledFor, logging.DEBUG)  # asked for each attempt
 
     def sending(self, attempt: Attempt) -> None:
         """It is about to be sent."""
