@@ -154,7 +154,7 @@ class Control:
         kept = {upstream.discovery for upstream in named.values()}
         for discovery in before.values():
             if discovery is not None and discovery not in kept:
-                discovery.end()
+                discovery.retire()
 
     def status(self, now: float) -> dict[str, Any]:
         """JSON-able: everything as it stands."""
@@ -231,6 +231,8 @@ class Control:
     ) -> Nodes:
         zone = self.settings.zone
         if before is not None:
+            if before.discovery is not None and before.settings.discovery != settings.discovery:
+                before.discovery.retire()  # first, or it might replace those that are listed now
             before.nodes.adjust(settings, time.monotonic(), zone=zone, circuits=self.enabled)
             return before.nodes
         nodes = Nodes(

@@ -253,9 +253,10 @@ class StreamReclaimed(Event):
 class CallFinished(Event):
     """A call ended. `duration` in seconds, `attempts` counts the sent ones, `error` names the exception if any.
 
-    `given` is what it had left of its deadline when it began and `left` what at its end, negative when it was overrun;
-    both None without a deadline. `degraded` is "refused", "deadline", "failed", "fell back" or "retried", or None.
-    `cancelled` says that nobody waited for it any more.
+    `route` is the template of the settings that its last hop fits, as "GET /charges/{id}", or None. `given` is what it
+    had left of its deadline when it began and `left` what at its end, negative when it was overrun; both None without a
+    deadline. `degraded` is "refused", "deadline", "failed", "fell back" or "retried", or None. `cancelled` says that
+    nobody waited for it any more.
     """
 
     method: str

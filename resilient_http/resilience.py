@@ -20,6 +20,7 @@ from resilient_http.events import Hub, Listener, ReloadRejected, SettingsReloade
 from resilient_http.guard import Guard, checked
 from resilient_http.inbound import Inbound
 from resilient_http.settings.changes import Change, changes, check_reloadable
+from resilient_http.settings.loading import load_settings
 from resilient_http.settings.models import Settings
 from resilient_http.state.circuit import Circuit
 from resilient_http.state.tally import Tally
@@ -38,7 +39,8 @@ class Resilience:
     no connection, and no circuit, with its parent.
 
     Args:
-        settings: A mapping, or Settings(...); validated at once. None is all defaults.
+        settings: A mapping, Settings(...), or the path of a file, over which the environment goes; see load_settings().
+            Validated at once. None is all defaults.
         listeners: Plain functions that are called with each event (see resilient_http.events).
         circuit_listeners: pybreaker listeners, for every circuit.
 
@@ -51,7 +53,7 @@ class Resilience:
 
     def __init__(
         self,
-        settings: Mapping[str, Any] | Settings | None = None,
+        settings: Mapping[str, Any] | Settings | str | os.PathLike[str] | None = None,
         *,
         listeners: Sequence[Listener] = (),
         circuit_listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
@@ -264,8 +266,10 @@ def _as_settings(settings: Any) -> Settings:
         return settings
     if settings is None:
         return Settings()
+    if isinstance(settings, (str, os.PathLike)):
+        return load_settings(settings)
     if not isinstance(settings, Mapping):
-        message = f"settings are a mapping or Settings(...), not {type(settings).__name__}"
+        message = f"settings are a mapping, Settings(...) or the path of a file, not {type(settings).__name__}"
         raise SettingsError(message, value=settings)
     return Settings(**{str(key): value for key, value in settings.items()})
 

@@ -28,7 +28,7 @@ from resilient_http.settings.overrides import EXTENSION
 from resilient_http.telemetry.degraded import degraded_as, is_cancellation
 from resilient_http.telemetry.metrics import current_provider, given_and_left
 from resilient_http.telemetry.observers import Observers
-from resilient_http.telemetry.tracing import CallSpan, configured, route_of, wrapped_by_contrib
+from resilient_http.telemetry.tracing import CallSpan, configured, wrapped_by_contrib
 from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.upstream import Pipeline, Upstream
 
@@ -88,15 +88,16 @@ class Dispatcher:
             metering.follow()
         return call
 
-    def bound_early(self, call: Call, url: Any) -> float:
-        """Apply the deadline of the URL's upstream before the first hop does: code of the user's comes before it.
+    def bound_early(self, call: Call, request: Any) -> float:
+        """Apply the deadline of the request's upstream before the first hop does: code of the user's comes before it.
 
         Returns:
             Seconds beyond it that our own layers may take: for a wait that ends at the deadline to be judged, and for
             a fallback to ask its store.
         """
-        upstream = self.registry.find(url)
-        total, fallback = upstream.settings.timeout.total, upstream.settings.fallback
+        upstream = self.registry.find(request.url)
+        settings = upstream.settings_of(_route_of(upstream, request))
+        total, fallback = settings.timeout.total, settings.fallback
         if total is not None and upstream.enabled:
             call.bound(call.started + total, total)
         stale = None if fallback is None else fallback.stale
@@ -128,7 +129,7 @@ class Dispatcher:
                 journal.sent,
                 status,
                 None if error is None else type(error).__name__,
-                route_of(call),
+                call.route,
                 given,
                 left,
                 kind,
@@ -149,7 +150,8 @@ class Dispatcher:
         """One pass of the call: request in, response out. Exceptions of ours are the backend's too."""
         try:
             upstream = self.registry.find(request.url)
-            pipeline = upstream.pipeline_of(request.extensions.get(EXTENSION))
+            call.route = None if upstream.routes is None else _route_of(upstream, request)
+            pipeline = upstream.pipeline_of(request.extensions.get(EXTENSION), call.route)
             if call.upstream and call.upstream != upstream.name:
                 self._leave_behind(call, upstream, request)
             self._enter(call, upstream, pipeline, request)
@@ -243,6 +245,10 @@ def past_contrib(transport: Any, name: str) -> Any:
     plain = object.__new__(type(transport))
     vars(plain).update({key: value for key, value in vars(transport).items() if key != name})
     return plain
+
+
+def _route_of(upstream: Upstream, request: Any) -> str | None:
+    return None if upstream.routes is None else upstream.routes.find(request.method, request.url.raw_path)
 
 
 class Host(Protocol):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from resilient_http.settings.keys import BYTES
 from resilient_http.settings.validation import Model
 from resilient_http.settings.values import HeaderName, Seconds, Size
 
@@ -49,5 +50,5 @@ class LoggingSettings(Model):
     calls: bool = True
     fold: Seconds | None = 10.0
     headers: tuple[HeaderName, ...] = HARMLESS
-    body: Size = 0
+    body: Annotated[Size, BYTES] = 0
     redact_httpx: bool = True

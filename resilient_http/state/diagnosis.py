@@ -64,6 +64,9 @@ class Cause(StrEnum):
     OTHERS = "other processes"
 
 
+SLOW = Cause.SLOW  # as outcome.SUCCESS
+
+
 class Diagnosis:
     """Counts the attempts at an endpoint, and says when they are too bad.
 

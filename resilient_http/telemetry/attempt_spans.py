@@ -25,7 +25,7 @@ from resilient_http.call import Attempt
 from resilient_http.semantics import TRACE_HEADERS
 from resilient_http.telemetry.logs import AttemptDetail
 from resilient_http.telemetry.redaction import shown_url
-from resilient_http.telemetry.tracing import CallSpan, note_result, route_of, tracer
+from resilient_http.telemetry.tracing import CallSpan, note_result, template_of, tracer
 
 RESEND_COUNT = "http.request.resend_count"
 CLIENT, INTERNAL = SpanKind.CLIENT, SpanKind.INTERNAL  # to have them from their enum for each span costs more
@@ -95,7 +95,7 @@ class AttemptTracing:
         call, links = attempt.call, None
         if attempt.hedge and the_call.first is not None:
             links = [Link(the_call.first, {"resilient_http.link": "hedge of"})]
-        route, values = route_of(call), self._described(attempt)
+        route, values = template_of(call.route), self._described(attempt)
         kind = INTERNAL if call.traced_around else CLIENT
         if route is not None:
             values["url.template"] = route

@@ -65,9 +65,9 @@ def wrapped_by_contrib(method: Any) -> bool:
     return module.startswith(CONTRIB)
 
 
-def route_of(call: Call) -> str | None:  # noqa: ARG001 - the one place to ask it, once a call knows its route
-    """The template of the call's path, as "/charges/{id}", or None when it has none."""
-    return None
+def template_of(route: str | None) -> str | None:
+    """The template of the path alone: "/charges/{id}" of "GET /charges/{id}"."""
+    return None if route is None else route.rpartition(" ")[2]
 
 
 class CallSpan:
@@ -103,7 +103,7 @@ class CallSpan:
 
     def _describe(self, call: Call, status: int | None, error: BaseException | None) -> None:
         # Each attribute costs the SDK a microsecond: what is usual is left out.
-        span, journal, route = self._span, call.journal, route_of(call)
+        span, journal, route = self._span, call.journal, template_of(call.route)
         first = journal.last
         values: dict[str, Any] = {"resilient_http.upstream": journal.upstream, "resilient_http.attempts": 1}
         if call.expires != math.inf:

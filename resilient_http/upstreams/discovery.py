@@ -93,13 +93,14 @@ class Discovery:
         self._left_out = 0
         self._lock = threading.Lock()
         self._run: _Run | None = None
+        self._retired = False
 
     def begin(self) -> None:
         """Have the thread run. Cheap when it does."""
         if self.running:
             return
         with self._lock:
-            if self._run is not None:
+            if self._run is not None or self._retired:
                 return
             run = _Run()
             thread = threading.Thread(target=self._live, args=(run,), name="resilient-http discovery", daemon=True)
@@ -121,6 +122,12 @@ class Discovery:
     def end(self) -> None:
         """Have the thread end, and what it waits for. Does not wait for it."""
         _close(self.let_go())
+
+    def retire(self) -> None:
+        """End for good: another one finds the nodes from now on, or none. Calls under way do not begin it anew."""
+        with self._lock:
+            self._retired = True
+        self.end()
 
     def refusal(self, now: float) -> tuple[str, float | None]:
         """Why no node is known, for a person; and seconds until the next try, or None while one is under way."""

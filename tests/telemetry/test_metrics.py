@@ -78,6 +78,12 @@ def test_failures_and_timeouts_have_durations_too(kind, fault_server, measured):
     assert measured.sums("call.duration")["payments", "failed"] >= 0.2
 
 
+def test_a_call_is_measured_by_its_route(kind, fault_server, measured):
+    run(kind, [fault_server()], url="http://payments/charges/42", routes={"GET /charges/{id}": {"retry": None}})
+
+    assert measured.of("call.duration") == {("payments", "GET /charges/{id}", "success"): 1}
+
+
 def test_a_repeat_that_was_not_made_is_counted_by_reason(kind, fault_server, measured):
     run(kind, [fault_server(answer(503))], retry={**QUICK, "max_attempts": 2})
 

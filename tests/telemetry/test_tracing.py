@@ -31,11 +31,11 @@ def spans(request):
         yield made
 
 
-def call(kind, server, *, backend="httpx", method="GET", headers=None, scope=INBOUND, times=1, **defaults):
+def call(kind, server, *, backend="httpx", method="GET", headers=None, scope=INBOUND, times=1, routes=None, **defaults):
     """Call the upstream within an inbound scope; the last response, or the last exception."""
     settings = {
         "defaults": {"retry": {"backoff": {"base": 0.001, "throttled_base": 0.001}}, **defaults},
-        "upstreams": {"payments": {"endpoints": [server.url]}},
+        "upstreams": {"payments": {"endpoints": [server.url], "routes": routes or {}}},
     }
     outcome = None
 
@@ -172,6 +172,15 @@ def test_the_call_is_named_by_method_and_upstream(kind, fault_server, spans):
     assert the_call.attributes["resilient_http.attempts"] == 2
     assert the_call.attributes["http.response.status_code"] == 200
     assert the_call.status.status_code is StatusCode.UNSET
+
+
+def test_a_route_names_the_spans_by_its_template(kind, fault_server):
+    with tracing(instrumented=False) as spans:
+        call(kind, fault_server(), routes={"GET /{what}": {"retry": None}})
+
+    (the_call,), (attempt,) = spans.calls, spans.attempts
+    assert (the_call.name, attempt.name) == ("GET payments/{what}", "GET /{what}")
+    assert the_call.attributes["url.template"] == attempt.attributes["url.template"] == "/{what}"
 
 
 def test_a_failed_call_is_an_error_in_both(kind, fault_server, spans):
