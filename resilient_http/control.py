@@ -36,7 +36,8 @@ from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.settings.validation import NAME
 from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.leased_bucket import LeasedBucket, LeaseRules
-from resilient_http.telemetry.tracing import AttemptTracing, untraced
+from resilient_http.telemetry.observers import Observers
+from resilient_http.telemetry.tracing import untraced
 from resilient_http.transport import Dispatcher
 from resilient_http.upstreams.discovery import Discovery
 from resilient_http.upstreams.health import HealthChecks
@@ -46,7 +47,7 @@ from resilient_http.upstreams.shared_circuits import SharedCircuits
 from resilient_http.upstreams.shared_rates import SharedRates
 from resilient_http.upstreams.sharing import Sharing
 from resilient_http.upstreams.sources.kinds import make_source, where
-from resilient_http.upstreams.upstream import Pipeline, Upstream
+from resilient_http.upstreams.upstream import Pipeline, Record, Upstream
 
 SWITCH = "RESILIENT_HTTP_ENABLED"  # an operator's way out, whatever the settings say
 OFF = {"false", "0", "no", "off"}
@@ -59,6 +60,7 @@ class Control:
         settings: The settings.
         backend: httpx or httpx2.
         hub: Where everything is told.
+        observers: Who look on.
         circuit_listeners: pybreaker listeners, for every circuit.
 
     Attributes:
@@ -74,6 +76,7 @@ class Control:
         settings: Settings,
         backend: Backend,
         hub: Hub,
+        observers: Observers,
         circuit_listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
     ) -> None:
         self.settings = settings
@@ -84,12 +87,13 @@ class Control:
         self.guards: dict[str, Upstream] = {}
         self._backend = backend
         self._hub = hub
+        self._observers = observers
         self._listeners = tuple(circuit_listeners)
         self._lock = threading.Lock()  # of changes
         self._checks = HealthChecks(hub, Beats(self.sync_port, self.async_port, untraced()))
         self._sharing = None if settings.shared is None else Sharing(settings.shared, hub)
         self._registry = Registry(self._all_named(settings), self._unnamed, self._retire)
-        self.dispatcher = Dispatcher(backend, self._registry, hub)
+        self.dispatcher = Dispatcher(backend, self._registry, hub, observers)
         for name in settings.guards:
             self.guarded(name)
         if self._sharing is not None:
@@ -104,6 +108,14 @@ class Control:
     def upstreams(self) -> dict[str, Upstream]:
         """Every upstream that is known, by name or origin."""
         return self._registry.all()
+
+    def departed(self) -> Record:
+        """What was decided for the unnamed upstreams that have been dropped."""
+        return self._registry.departed
+
+    def connections_to(self, endpoint: Endpoint) -> int:
+        """How many are open, of sync and async clients."""
+        return self.sync_port.connections_to(endpoint) + self.async_port.connections_to(endpoint)
 
     def guarded(self, name: str) -> Upstream:
         """What is guarded by that name; made on first use.
@@ -255,7 +267,7 @@ class Control:
         return guarded
 
     def _compose(self, upstream: Upstream, settings: UpstreamSettings) -> Pipeline:
-        pipeline = compose(upstream, settings, AttemptTracing(settings.propagate), self._hub)
+        pipeline = compose(upstream, settings, self._observers.tracer(settings), self._hub)
         return self._begins_beside(pipeline, upstream)
 
     def _share(self, upstream: Upstream) -> None:

@@ -24,7 +24,7 @@ from resilient_http.settings.loading import load_settings
 from resilient_http.settings.models import Settings
 from resilient_http.state.circuit import Circuit
 from resilient_http.state.tally import Tally
-from resilient_http.telemetry.tracing import load_provider
+from resilient_http.telemetry.observers import Observers
 from resilient_http.transport import AsyncResilientTransport, ResilientTransport
 from resilient_http.upstreams.upstream import Upstream
 
@@ -62,7 +62,7 @@ class Resilience:
         self._backend = load_backend(self.settings.backend)
         self._hub = Hub(listeners)
         self._circuit_listeners = tuple(circuit_listeners)
-        load_provider()
+        self._observers = Observers(self.settings, self._hub)
         self._models: dict[Any, Any] = {}
         self._reloads = Tally()
         self._end_threads: weakref.finalize[[], Resilience] | None = None
@@ -162,10 +162,12 @@ class Resilience:
     def close(self) -> None:
         """Close the connections of sync clients. Clients made before may still be used; they connect anew."""
         self._control.close()
+        self._observers.log.flush()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop's async clients, and those of sync clients."""
         await self._control.aclose()
+        self._observers.log.flush()
 
     def reload(self, settings: Mapping[str, Any] | Settings, *, by: str = "") -> tuple[Change, ...]:
         """Go by other settings from now on: all of them or none. Thread-safe; calls under way end as they began.
@@ -194,13 +196,11 @@ class Resilience:
                     self.settings, self.enabled = new, self._control.enabled
         except SettingsError as exc:
             self._reloads.add("rejected")
-            if self._hub.listeners:
-                self._hub.emit(ReloadRejected("", by, str(exc)))
+            self._hub.announce(ReloadRejected("", by, str(exc)))
             raise
         if changed:
             self._reloads.add("applied")
-            if self._hub.listeners:
-                self._hub.emit(SettingsReloaded("", by, tuple(map(str, changed))))
+            self._hub.announce(SettingsReloaded("", by, tuple(map(str, changed))))
         return changed
 
     @property
@@ -232,7 +232,8 @@ class Resilience:
         # The parent's threads are dropped as they are: their locks may have been held when the process forked.
         if self._end_threads is not None:
             self._end_threads.detach()
-        self._control = Control(self.settings, self._backend, self._hub, self._circuit_listeners)
+        self._control = Control(self.settings, self._backend, self._hub, self._observers, self._circuit_listeners)
+        self._observers.look_at(self._control)
         self.enabled = self._control.enabled
         self.dispatcher = self._control.dispatcher
         self.sync_port, self.async_port = self._control.sync_port, self._control.async_port
