@@ -20,7 +20,7 @@ from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.health import HealthSettings
 from resilient_http.settings.inbound import InboundSettings
 from resilient_http.settings.limits import ConcurrencySettings, PauseSettings, Priority, RateLimitSettings
-from resilient_http.settings.merging import as_raw, over
+from resilient_http.settings.merging import as_raw, merge, over
 from resilient_http.settings.middleware import MiddlewareSettings
 from resilient_http.settings.network import DeadlineHeader, PoolSettings, TimeoutSettings, TlsSettings
 from resilient_http.settings.retry import HedgeSettings, RetrySettings
@@ -29,6 +29,7 @@ from resilient_http.settings.spelling import lower_keys, respell
 from resilient_http.settings.validation import Model, check_name, mistake_at, settings_error, split_url
 from resilient_http.settings.values import OwnHeaderName
 
+WRITTEN = "_written"  # where settings keep what they were made from
 PROXIES = ("http", "https", "socks5", "socks5h")
 
 
@@ -191,6 +192,15 @@ class Settings(Model):
             super().__init__(**settings)
         except ValidationError as exc:
             raise settings_error(exc) from None
+        self.__dict__[WRITTEN] = settings  # no field: it is no part of what is compared
+
+    def under(self, above: Mapping[str, Any]) -> Settings:
+        """These settings, as they were written, under another layer: what inherits a value inherits the new one.
+
+        Raises:
+            SettingsError: Something is wrong.
+        """
+        return Settings(**merge(as_raw(self.__dict__.get(WRITTEN, self)), above))
 
     @classmethod
     def from_upper_case(cls, raw: object, *, root: str = "RESILIENT_HTTP") -> Settings:
