@@ -9,6 +9,7 @@ VENV ?= .venv
 # Most tests wait, so a few processes more than cores; PYTEST_WORKERS=0 runs them in one, for a debugger.
 PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
+ACT ?= outage
 BENCH ?= overhead pipeline policies request_client throughput tail tail_at_scale balance storm deadlines soak
 BENCH_ARGS ?=
 
@@ -40,8 +41,9 @@ coverage: $(READY)  ## Run the tests and show which branches they miss
 	@$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
 
 .PHONY: demo
-demo: $(READY)  ## Tell the story of an outage, with bare httpx and with resilient_http
-	@$(BIN)/python -m example_project
+demo: $(READY)  ## Tell the story of an outage, with bare httpx and with resilient_http (ACT=nodes: nodes come and go)
+	@if [ "$(ACT)" = nodes ]; then .ci/provide etcd etcd-server; fi
+	@$(BIN)/python -m example_project --act $(ACT)
 
 .PHONY: serve
 serve: $(READY)  ## Start the demo's services and leave them running

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from example_project.cluster import BrokenDownError
 from example_project.demo import demonstrate
+from example_project.nodes import demonstrate_nodes
 from example_project.screen import Screen
 from example_project.serve import serve
 
 KEPT, BROKEN, INTERRUPTED = 0, 1, 130
+ACTS = {"outage": demonstrate, "nodes": demonstrate_nodes}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,6 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--serve", action="store_true", help="start the services and leave them running, to explore")
     parser.add_argument("--bare", action="store_true", help="with --serve: with httpx alone")
     parser.add_argument("--quick", action="store_true", help="a short story, in some 15 to 20 s")
+    parser.add_argument(
+        "--act", choices=ACTS, default="outage", help="outage: the story above; nodes: they join and leave through etcd"
+    )
     options = parser.parse_args(argv)
 
     screen = Screen()
@@ -34,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.serve:
             status = asyncio.run(_until_told(serve("bare" if options.bare else "resilient", directory, screen)))
         else:
-            status = asyncio.run(_until_told(demonstrate(directory, screen, quick=options.quick)))
+            status = asyncio.run(_until_told(ACTS[options.act](directory, screen, quick=options.quick)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         screen.line("stopped; nothing is left running")
         status = INTERRUPTED

@@ -137,6 +137,7 @@ class Control:
             self._checks.watch(named.values() if self.enabled else ())
         for upstream in gone:
             for member in upstream.endpoints.members:
+                member.gone = True
                 self._retire(member)
         kept = {upstream.discovery for upstream in named.values()}
         for discovery in before.values():

@@ -47,7 +47,11 @@ class EnginePool:
             with self._lock:
                 engine = self._engines.get(endpoint)
                 if engine is None:
-                    engine = self._engines[endpoint] = self._make(self._backend, endpoint)
+                    engine = self._make(self._backend, endpoint)
+                    if endpoint.gone:  # between its choice and now: for this one attempt
+                        self.retired.append(engine)
+                    else:
+                        self._engines[endpoint] = engine
         return engine
 
     def retire(self, endpoint: Endpoint) -> None:

@@ -44,7 +44,7 @@ def changes(old: Settings, new: Settings) -> tuple[Change, ...]:
     before, after = dict(_leaves(old)), dict(_leaves(new))
     paths = [*before, *(path for path in after if path not in before)]
     return tuple(
-        Change(path, _shown(before.get(path, ABSENT)), _shown(after.get(path, ABSENT)))
+        Change(path, _told(path, before.get(path, ABSENT)), _told(path, after.get(path, ABSENT)))
         for path in paths
         if before.get(path, ABSENT) != after.get(path, ABSENT)
     )
@@ -73,6 +73,12 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(each, f"{path}[{each.url}]")
     else:
         yield path, value
+
+
+def _told(path: str, value: Any) -> str:
+    if path.endswith(".discovery.source") and not isinstance(value, (str, type, type(None))):
+        value = type(value)  # an object of the user's may show what it holds
+    return _shown(value)
 
 
 def _shown(value: Any) -> str:

@@ -101,8 +101,7 @@ def _mistake(details: Any, below: tuple[str, ...]) -> tuple[SettingsMistake, obj
             value = value.get(key) if isinstance(value, Mapping) else None
     if _is_secret(path, message) or (path[-2:] == ("discovery", "source") and not isinstance(value, str)):
         value = None
-    secret = "proxy" in path or "redis" in path or {"health", "headers"} <= {*path}
-    hidden = secret or value is None or isinstance(value, (Mapping, list, tuple))
+    hidden = value is None or isinstance(value, (Mapping, list, tuple)) or "proxy" in path or "redis" in path
     shown = (
         ""
         if hidden
@@ -112,8 +111,10 @@ def _mistake(details: Any, below: tuple[str, ...]) -> tuple[SettingsMistake, obj
 
 
 def _is_secret(path: tuple[str, ...], message: str) -> bool:
-    """Whether what stands there may be one: below a misspelt key of discovery's too."""
-    return path[-1:] in (("password",), ("token",)) or ("discovery" in path and message == "unknown key")
+    """Whether what stands there may be one: below a misspelt key of discovery's or of health checks' too."""
+    if path[-1:] in (("password",), ("token",)) or {"health", "headers"} <= {*path}:
+        return True
+    return message == "unknown key" and ("discovery" in path or "health" in path)
 
 
 def _masked(secret: re.Match[str]) -> str:

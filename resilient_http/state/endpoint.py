@@ -3,6 +3,8 @@
 Laws
     1. Load is the requests in flight plus a penalty that fades with a half-life, over the weight. A failure is
        penalised, and so is an answer far slower than the siblings': what fails fast, or is slow, attracts no traffic.
+       While its circuit keeps attempts away the penalty is nothing. And it keeps nobody away for longer than a circuit
+       would: `open_for` after the last failure one attempt at a time finds out, and a good answer then ends it.
     2. Every attempt that began is settled once, whatever became of it.
     3. An attempt that was cut short without an answer is a failure only when it was patient enough.
 """
@@ -22,6 +24,7 @@ from resilient_http.state.peak_ewma import PeakEwma
 
 PENALTY = 4.0
 HALF_LIFE = 5.0
+RETRIED = 5.0  # seconds after a failure of an endpoint without a circuit
 MOST = 8 * PENALTY  # so that it is gone within half a minute
 
 
@@ -88,6 +91,7 @@ class Endpoint:
 
     Attributes:
         outcomes: What an attempt counts as, where a user has changed that.
+        gone: Whether its upstream has it no more.
         since: Monotonic seconds at which it was new, or back; minus infinity for one that was there from the start.
         health: What checks have said of it, or None where it is not checked.
         ewma: How long it takes, where the balancer goes by that.
@@ -96,8 +100,8 @@ class Endpoint:
 
     __slots__ = (
         "__weakref__", "_cut_in_a_row", "_lock", "_penalised", "_penalty", "_uncounted", "backup", "circuit", "crowd",
-        "ewma", "health", "host", "in_flight", "latency", "link", "netloc", "outcomes", "port", "scheme", "since",
-        "url", "weight", "zone",
+        "ewma", "gone", "health", "host", "in_flight", "latency", "link", "netloc", "outcomes", "port", "scheme",
+        "since", "url", "weight", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -125,6 +129,7 @@ class Endpoint:
         self.link = link or Link()
         self.outcomes = OutcomeRules()
         self.in_flight = 0
+        self.gone = False
         self.since = float("-inf")
         self.health: Health | None = None
         self.ewma: PeakEwma | None = None
@@ -145,9 +150,16 @@ class Endpoint:
         return self.in_flight + self.penalty(now) if self._penalty else self.in_flight
 
     def penalty(self, now: float) -> float:
-        """What failures and slow answers have left of theirs."""
-        if not self._penalty:
+        """What failures and slow answers have left of theirs; 0.0 while an attempt is wanted that finds out."""
+        if not self._penalty or (not self.in_flight and self._may_try(now)):
             return 0.0
+        return self._faded(now)
+
+    def _may_try(self, now: float) -> bool:
+        """Whether the last failure was so long ago as that a circuit would let a probe through."""
+        return now - self._penalised >= (RETRIED if self.circuit is None else self.circuit.rules.open_for)
+
+    def _faded(self, now: float) -> float:
         passed = now - self._penalised
         return self._penalty * 2.0 ** (-passed / HALF_LIFE) if passed < 20 * HALF_LIFE else 0.0
 
@@ -211,6 +223,8 @@ class Endpoint:
             self.in_flight -= 1
             if outcome is not Outcome.SUCCESS and outcome in FAILED:  # an enum is hashed in Python
                 self._penalise(now)
+            elif self._penalty and outcome is Outcome.SUCCESS and self._may_try(now):
+                self._penalty = 0.0
             silent_too = 0
             if answered is not None or heard:
                 self._cut_in_a_row = self._uncounted = 0
@@ -237,9 +251,15 @@ class Endpoint:
         if not was_closed and circuit.closed:  # its probes were answered: what was before is no news any more
             self.since = now
             self._penalty = 0.0
+        elif not circuit.closed and permit.generation >= 0:
+            # Its circuit keeps attempts away now. What else would do so must not keep the probe away: then one that is
+            # up again would be found out as late as it fades.
+            self._penalty = 0.0
+            if self.ewma is not None and outcome is not Outcome.SUCCESS:
+                self.ewma.forget()
 
     def _penalise(self, now: float) -> None:
-        self._penalty = min(MOST, self.penalty(now) + PENALTY)
+        self._penalty = min(MOST, self._faded(now) + PENALTY)
         self._penalised = now
 
     def __repr__(self) -> str:

@@ -84,9 +84,12 @@ class Endpoints:
             now: Monotonic seconds.
         """
         with self._lock:
-            gone = [member for member in self.members if member not in members]
+            kept = set(members)
+            gone = [member for member in self.members if member not in kept]
+            for member in gone:
+                member.gone = True
             if self.known:  # the first ones are not new: all of them are
-                for member in set(members) - set(self.members):
+                for member in kept - set(self.members):
                     member.since = now
             self._arrange(members)
             self.known = True
@@ -188,7 +191,7 @@ class Endpoints:
         if not healthy:
             self.ejections.eject(member, "unhealthy", now)
             return
-        if member in self.ejections.out(now):
+        if "unhealthy" in self.ejections.reasons(member, now) and member in self.ejections.out(now):
             member.since = now
         self.ejections.readmit(member, "unhealthy", now)
 

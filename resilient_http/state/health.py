@@ -56,7 +56,7 @@ class Health:
         self.checked: float | None = None
 
     def adjust(self, healthy_after: int, unhealthy_after: int) -> None:
-        """Go by other numbers from now on, with what is known."""
+        """So many in a row decide from now on."""
         self._healthy_after, self._unhealthy_after = healthy_after, unhealthy_after
 
     def record(self, why: str, now: float) -> bool:
@@ -111,8 +111,11 @@ class Rounds(Generic[Member]):
             for member in self._turns.keys() - intervals.keys():
                 self._under_way -= self._turns.pop(member).under_way
             for member, interval in intervals.items():
-                if member not in self._turns:
+                turn = self._turns.get(member)
+                if turn is None:
                     self._turns[member] = _Turn(interval, now + self._rng.random() * min(SOON, interval))
+                else:
+                    turn.interval, turn.due = interval, min(turn.due, now + interval)
 
     def take(self, now: float) -> tuple[list[Member], float]:
         """Those whose check begins now, each to be told of by done(); and how many seconds to wait for the next.

@@ -41,6 +41,11 @@ class PeakEwma:
                 self._cost = self._cost * kept + took * (1.0 - kept)
             self._at = now
 
+    def forget(self) -> None:
+        """Nothing is known any more."""
+        with self._lock:
+            self._cost = 0.0
+
     def cost(self, now: float) -> float:
         """Seconds; 0.0 when nothing is known."""
         return self._cost * math.exp(-max(0.0, now - self._at) / self._decay) if self._cost else 0.0

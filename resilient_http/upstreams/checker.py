@@ -33,12 +33,18 @@ class Checker:
     """
 
     def __init__(self, upstreams: Sequence[Upstream], hub: Hub, rng: random.Random) -> None:
-        self._upstreams = [(upstream, own) for upstream in upstreams if (own := upstream.settings.health) is not None]
         self._hub = hub
         self._rounds: Rounds[Endpoint] = Rounds(rng)
-        self._seen: list[tuple[Endpoint, ...]] = []
         self._at: dict[Endpoint, tuple[Upstream, HealthSettings]] = {}
         self.over = False
+        self.watch(upstreams)
+
+    def watch(self, upstreams: Sequence[Upstream]) -> None:
+        """These are checked from now on."""
+        watched = [(upstream, own) for upstream in upstreams if (own := upstream.settings.health) is not None]
+        # With the endpoints that it has looked at: in one, so that whoever looks meanwhile overwrites nothing.
+        self._watched: tuple[list[tuple[Upstream, HealthSettings]], list[tuple[Endpoint, ...] | None]]
+        self._watched = watched, [None]
 
     def due(self, now: float) -> tuple[list[Work], float]:
         """The checks that begin at that instant, and in how many seconds to ask again at the latest."""
@@ -47,13 +53,12 @@ class Checker:
         return [partial(self._check, member, *self._at[member]) for member in members], wait
 
     def _look_who_is_there(self, now: float) -> None:
-        seen = [upstream.endpoints.members for upstream, _ in self._upstreams]
-        if len(seen) == len(self._seen) and all(one is other for one, other in zip(seen, self._seen, strict=True)):
+        upstreams, known = self._watched
+        seen = [upstream.endpoints.members for upstream, _ in upstreams]
+        if len(seen) == len(known) and all(one is other for one, other in zip(seen, known, strict=True)):
             return
-        self._seen = seen
-        self._at = {
-            member: watched for watched, members in zip(self._upstreams, seen, strict=True) for member in members
-        }
+        self._at = {member: each for each, members in zip(upstreams, seen, strict=True) for member in members}
+        known[:] = seen
         self._rounds.keep({member: own.interval for member, (_, own) in self._at.items()}, now)
 
     async def _check(self, member: Endpoint, upstream: Upstream, settings: HealthSettings, port: Port) -> None:

@@ -73,15 +73,15 @@ class HealthChecks:
         self._lock = threading.Lock()
 
     def watch(self, upstreams: Iterable[Upstream]) -> None:
-        """These are to be checked from the next call on, if their settings say so."""
-        watched = [upstream for upstream in upstreams if upstream.settings.health is not None]
-        if watched == self._watched:
-            return
+        """These are checked from now on, as far as their settings say so."""
+        watched = [upstream for upstream in upstreams if upstream.settings.health is not None and upstream.named]
         for upstream in watched:
             upstream.nodes.on_replaced = self.wake
         with self._lock:
             self._watched = watched
-            self._part()
+            if self._checker is not None:
+                self._checker.watch(watched)
+        self.wake()
 
     def begin(self, port: Port) -> None:
         """There is a call through this port: have the checks go on. Cheap when they do."""

@@ -159,7 +159,9 @@ class Nodes:
         if (before.balance, self.zone) != (settings.balance, zone):
             self.zone = zone
             self.endpoints.adjust(balancer_of(settings.balance), now, **_choosing(settings, zone))
-        if self.named and settings.discovery is None:
+        # Where they are found out, those of the settings are for the time until they are.
+        found_out = settings.discovery is not None and (self.endpoints.known or not settings.endpoints)
+        if self.named and not found_out and (before.discovery or before.endpoints != settings.endpoints):
             self.replace(settings.endpoints, now)
 
     def _adjust_circuit(self, member: Endpoint) -> None:
@@ -172,6 +174,17 @@ class Nodes:
         else:
             member.circuit.adjust(circuit_rules(own))
             member.outcomes = outcome_rules(own)
+
+    def _adjust_health(self, member: Endpoint, now: float) -> None:
+        own = self._settings.health if self.named else None
+        if own is None:
+            if member.health is not None:
+                member.health = None
+                self.endpoints.note_health(member, now, healthy=True)
+        elif member.health is None:
+            member.health = Health(own.healthy_after, own.unhealthy_after)
+        else:
+            member.health.adjust(own.healthy_after, own.unhealthy_after)
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """JSON-able: each endpoint as it stands."""
@@ -187,7 +200,8 @@ class Nodes:
         endpoint.link = self._link(endpoint)
         if self._settings.circuit is not None and self._circuits:
             self._add_circuit(endpoint, self._settings.circuit)
-        self._adjust_health(endpoint, 0.0)
+        if self._settings.health is not None and self.named:
+            endpoint.health = Health(self._settings.health.healthy_after, self._settings.health.unhealthy_after)
         return endpoint
 
     def _add_circuit(self, endpoint: Endpoint, settings: CircuitSettings) -> None:
@@ -199,17 +213,6 @@ class Nodes:
             listeners=self._listeners,
             on_change=partial(self._tell_circuit, endpoint),
         )
-
-    def _adjust_health(self, endpoint: Endpoint, now: float) -> None:
-        own = self._settings.health
-        if own is None or not self.named:
-            if endpoint.health is not None:
-                endpoint.health = None
-                self.endpoints.note_health(endpoint, now, healthy=True)
-        elif endpoint.health is None:
-            endpoint.health = Health(own.healthy_after, own.unhealthy_after)
-        else:
-            endpoint.health.adjust(own.healthy_after, own.unhealthy_after)
 
     def _link(self, endpoint: Endpoint) -> Link:
         own, host = self._settings, self._host

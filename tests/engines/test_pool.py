@@ -6,7 +6,7 @@ import pytest
 
 from resilient_http.engines.async_network import AsyncNetwork
 from resilient_http.engines.backend import load_backend
-from resilient_http.engines.pool import lender_of, make_engine
+from resilient_http.engines.pool import EnginePool, lender_of, make_engine
 from resilient_http.engines.sync_network import SyncNetwork
 from resilient_http.state.endpoint import Endpoint
 
@@ -31,6 +31,20 @@ def test_engines_of_plain_http_read_no_certificates(backend):
     engine = make_engine(load_backend(backend), Endpoint("http", "127.0.0.1", 1), is_async=False)
 
     assert lender_of(engine)._pool._ssl_context.get_ca_certs() == []
+
+
+def test_an_endpoint_that_left_after_it_was_chosen_keeps_no_engine(backend):
+    pool, endpoint = EnginePool(load_backend(backend), is_async=False), Endpoint("http", "127.0.0.1", 1)
+    engine = pool.engine(endpoint)
+    assert pool.engine(endpoint) is engine
+    endpoint.gone = True
+    pool.retire(endpoint)
+    pool.drain_retired()
+
+    late = pool.engine(endpoint)
+
+    assert pool.retired == [late]
+    assert pool.take_all() == [late]
 
 
 def _origin(backend):

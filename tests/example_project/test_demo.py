@@ -134,3 +134,12 @@ def test_killed_demo_takes_its_services_along(start, mark):
     while alive(mark) and time.monotonic() < until:
         time.sleep(0.05)
     assert alive(mark) == []
+
+
+def test_nodes_come_and_go_through_etcd_and_no_call_fails(start, mark):
+    process = start("--act", "nodes", "--quick")
+    told = process.communicate()[0]
+    assert process.returncode == 0, told
+    assert "none failed" in told
+    assert "node 5 found" in told
+    assert alive(mark) == []

@@ -8,11 +8,14 @@ import logging
 import threading
 import time
 
+import httpx
 import pytest
 
 from resilient_http import NoEndpoint, Resilience, deadline
 from resilient_http.events import DiscoveryFailed, DiscoveryRestored, EndpointsChanged
-from tests.live.servers import FaultServer, answer, hang, raw
+from resilient_http.settings.discovery import EtcdSettings
+from resilient_http.upstreams.sources.etcd import Etcd as EtcdSource
+from tests.live.servers import Behaviour, FaultServer, answer, hang, raw
 from tests.live.sharing_process import within
 
 PREFIX = "/services/payments/"
@@ -171,7 +174,19 @@ def test_it_goes_on_after_a_compaction(etcd, watch, fault_server):
     watcher.sees(server.url, "http://127.0.0.1:10", "http://127.0.0.1:99")
 
 
-def test_a_watch_of_what_was_compacted_reads_anew(fault_server, watch):
+def test_a_watch_of_what_was_compacted_ends_at_once(etcd):
+    etcd.put(PREFIX + "a", "http://127.0.0.1:1")
+    for _ in range(3):
+        etcd.put(PREFIX + "a", "http://127.0.0.1:2")
+    etcd.compact()
+    source = EtcdSource(EtcdSettings(url=etcd.url, prefix=PREFIX), httpx, 2.0, 30.0)
+    began = time.monotonic()
+    assert list(source._changes(2)) == []
+    assert time.monotonic() - began < 10.0
+    source.close()
+
+
+def test_what_was_compacted_while_nobody_looked_is_read_anew(fault_server, watch):
     """What etcd says then, line by line: it cannot be had by timing."""
     node = fault_server()
     reads = []
@@ -185,13 +200,26 @@ def test_a_watch_of_what_was_compacted_reads_anew(fault_server, watch):
         created = {"result": {"header": {"revision": "7"}, "created": True}}
         cancelled = {"result": {"header": {}, "canceled": True, "compact_revision": "9"}}
         assert json.loads(request.body)["create_request"]["start_revision"] == "8"
-        return answer(200, f"{json.dumps(created)}\n{json.dumps(cancelled)}\n")
+        return said_and_silent(created, cancelled)
 
     server = fault_server(treat)
-    watcher = watch(server.url, confirm_after=None)
+    watcher = watch(server.url, confirm_after=None, interval=60.0)
     watcher.call()
     watcher.sees("http://127.0.0.1:1")
     assert DiscoveryFailed not in watcher.kinds()
+
+
+def said_and_silent(*lines):
+    """A stream of lines that does not end."""
+
+    def act(exchange):
+        exchange.send_head(200, {"Transfer-Encoding": "chunked"})
+        for line in lines:
+            text = f"{json.dumps(line)}\n".encode()
+            exchange.send(b"%x\r\n%b\r\n" % (len(text), text))
+        exchange.wait()
+
+    return Behaviour(act)
 
 
 def test_it_survives_the_death_and_the_return_of_etcd(etcd, watch, fault_server, caplog):
@@ -219,8 +247,9 @@ def test_it_survives_the_death_and_the_return_of_etcd(etcd, watch, fault_server,
 def test_a_watch_whose_etcd_hangs_is_noticed(etcd, watch, fault_server):
     server = fault_server()
     etcd.put(PREFIX + "a", server.url)
-    watcher = watch(etcd, interval=0.5)
+    watcher = watch(etcd, interval=1.0)
     watcher.call()
+    time.sleep(0.5)  # the watch stands
     etcd.freeze()
     try:
         within(10.0, lambda: status(watcher.resilience)["failing"] == "it did not answer in time")
@@ -264,6 +293,24 @@ def test_a_first_call_with_no_etcd_ends_with_its_deadline(caller, refused_url):
     assert "it cannot be reached (ConnectError)" in said
 
 
+def test_a_proxy_of_the_environment_is_not_asked(etcd, watch, fault_server, refused_url, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", refused_url)
+    monkeypatch.setenv("ALL_PROXY", refused_url)
+    etcd.put(PREFIX + "a", fault_server().url)
+    assert watch(etcd).call().status_code == 200
+
+
+def test_a_watch_may_be_silent_for_longer_than_an_answer_may_take(fault_server, watch):
+    node = fault_server()
+    read = json.dumps({"header": {"revision": "7"}, "kvs": [{"key": "YQ==", "value": _encoded(node.url)}]})
+    created = said_and_silent({"result": {"header": {"revision": "7"}, "created": True}})
+    server = fault_server(lambda request: answer(200, read) if request.target == "/v3/kv/range" else created)
+    watcher = watch(server.url, timeout=0.3, interval=60.0)
+    watcher.call()
+    time.sleep(1.5)
+    assert [request.target for request in server.requests] == ["/v3/kv/range", "/v3/watch"]
+
+
 def test_an_empty_prefix_is_waited_for(etcd, watch, fault_server):
     watcher = watch(etcd, first_wait=0.5)
     with pytest.raises(NoEndpoint, match="it names no endpoint"):
@@ -282,16 +329,17 @@ def test_it_authenticates_and_does_so_anew_when_its_token_is_not_valid_any_more(
     server = fault_server()
     etcd.put(PREFIX + "a", server.url)
     etcd.lock("reader", SECRET)
-    watcher = watch(etcd, user="reader", password=SECRET)
+    watcher = watch(etcd, user="reader", password=SECRET, interval=0.5)
     watcher.call()
     etcd.put(PREFIX + "b", "http://127.0.0.1:1")
     watcher.sees(server.url, "http://127.0.0.1:1")
-    etcd.kill()  # its tokens are in its memory
-    etcd.start()
-    etcd.token = None
-    etcd.token = etcd.ask("/auth/authenticate", {"name": "root", "password": "root"})["token"]
+    etcd.ask("/auth/user/changepw", {"name": "reader", "password": SECRET})  # its tokens are not valid any more
     etcd.delete(PREFIX + "b")
+    within(10.0, lambda: "401 Unauthorized" in caplog.text)
     watcher.sees(server.url)
+    time.sleep(1.0)
+    assert status(watcher.resilience)["age"] < 1.0
+    assert DiscoveryFailed not in watcher.kinds()
     told = (
         caplog.text + repr(watcher.told) + json.dumps(watcher.resilience.status()) + repr(watcher.resilience.settings)
     )
@@ -350,7 +398,8 @@ def test_garbage_is_a_failure(behaviour, why, watch):
 
 
 @pytest.mark.parametrize(
-    "line", ["<html>", "[]", "7", '{"result": {"events": 7}}', '{"error": {"code": 7}}', '{"result": {"events": [{}]}}']
+    "line",
+    ["", "<html>", "[]", "7", '{"result": {"events": 7}}', '{"error": {"code": 7}}', '{"result": {"events": [{}]}}'],
 )
 def test_a_watch_that_says_garbage_is_begun_anew_and_not_at_full_speed(line, watch, fault_server):
     node = fault_server()

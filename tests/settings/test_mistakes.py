@@ -805,6 +805,7 @@ def test_it_is_a_value_error_and_pickles():
         {"defaults": {"health": {"path": "/", "headers": {"x-key": ["hunter2"]}}}},
         {"defaults": {"health": {"path": "/", "headers": {"x key": "hunter2"}}}},
         {"defaults": {"health": {"path": "/", "headers": "hunter2"}}},
+        {"defaults": {"health": {"path": "/", "haeders": "hunter2"}}},
         {"shared": {"redis": "redis://:hunt/er2@n1"}},
         {"shared": {"redis": "redis://n1/0?password=hunter2"}},
         {"shared": {"redis": ["redis://:hunter2@n1"]}},

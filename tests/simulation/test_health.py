@@ -185,6 +185,22 @@ def test_what_is_good_may_be_told(own, reply, healthy):
     assert world.endpoint("n1").health.in_a_row == 3
 
 
+def test_others_may_be_checked_from_now_on():
+    worlds = [World(by_host(n1=200), health=HEALTH) for _ in range(2)]
+    checker = Checker([worlds[0].upstream], Hub(), random.Random(1))
+
+    def checked(now):
+        return {work.args[0] for work in checker.due(now)[0]}
+
+    checker.due(0.0)
+    assert checked(1.0) == {worlds[0].endpoint("n1")}
+    checker.watch([worlds[1].upstream])
+    checker.due(1.0)
+    assert checked(2.0) == {worlds[1].endpoint("n1")}
+    checker.watch([])
+    assert checked(9.0) == set()
+
+
 def test_what_ends_when_the_checker_is_over_counts_no_more():
     world = World(by_host(n1=503), health=HEALTH)
     checker = Checker([world.upstream], Hub(), random.Random(1))

@@ -276,7 +276,37 @@ def test_load_is_what_is_in_flight_over_the_weight():
 def test_a_failure_weighs_as_much_as_four_requests_and_fades_by_half_in_five_seconds(outcome):
     endpoint = node()
     attempt(endpoint, outcome, now=100.0)
-    assert [endpoint.load(100.0 + 5 * n) for n in range(4)] == [4.0, 2.0, 1.0, 0.5]
+    endpoint.begin()
+    assert [endpoint.load(100.0 + 5 * n) - 1 for n in range(4)] == [4.0, 2.0, 1.0, 0.5]
+
+
+@pytest.mark.parametrize(("circuit", "wait"), [(True, 5.0), (False, 5.0)])
+def test_a_penalty_keeps_nobody_away_for_longer_than_a_circuit_would(circuit, wait):
+    endpoint = node(circuit=circuit)
+    for _ in range(3):
+        attempt(endpoint, Outcome.FAILURE, now=100.0)
+    assert endpoint.load(100.0 + wait - 0.1) > 6.0
+    assert endpoint.load(100.0 + wait) == 0.0  # one attempt may find out
+    endpoint.begin()
+    assert endpoint.load(100.0 + wait) == 7.0  # and no more than one
+    permit = endpoint.circuit.acquire(105.0) if circuit else None
+    endpoint.settle(permit, Outcome.SUCCESS, 100.0 + wait, answered=0.1)
+    endpoint.begin()
+    assert endpoint.load(100.0 + wait) == 1.0
+
+
+def test_one_that_fails_when_it_is_tried_is_left_alone_for_as_long_again():
+    endpoint = node()
+    attempt(endpoint, Outcome.FAILURE, now=100.0)
+    attempt(endpoint, Outcome.FAILURE, now=105.0)
+    assert [endpoint.load(109.9) > 3.0, endpoint.load(110.0)] == [True, 0.0]
+
+
+def test_a_good_answer_before_that_does_not_end_a_penalty():
+    endpoint = node()
+    attempt(endpoint, Outcome.FAILURE, now=100.0)
+    attempt(endpoint, Outcome.SUCCESS, now=101.0, answered=0.1)
+    assert endpoint.load(101.0) > 3.0
 
 
 def test_failures_add_up_as_they_fade():

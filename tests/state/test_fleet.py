@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from resilient_http.state.balancers.ewma import ewma
+from resilient_http.state.balancers.p2c import P2C
 from resilient_http.state.balancers.ring import Ring
 from resilient_http.state.balancers.weighted import Weighted
 from resilient_http.state.diagnosis import Cause
@@ -131,7 +133,8 @@ def test_one_that_is_back_is_not_punished_for_what_was_before():
     for _ in range(5):
         member.begin()
         member.settle(member.circuit.acquire(0.0), Outcome.FAILURE, 0.0)
-    assert member.load(0.0) == 20.0
+    assert not member.circuit.closed
+    assert member.load(0.0) == 0.0  # its circuit keeps attempts away
     now = member.circuit.retry_in(0.0)
     for _ in range(2):
         permit = member.circuit.acquire(now)
@@ -171,12 +174,31 @@ def test_with_one_good_endpoint_of_three_the_others_are_left_alone():
     assert shares(endpoints, 300) == {good.host: 300}
 
 
+@pytest.mark.parametrize("balancer", [P2C, ewma], ids=["p2c", "ewma"])
+def test_the_probe_of_one_that_has_failed_does_not_wait_for_its_penalty_to_fade(balancer):
+    members = [node("n1"), node("n2"), node("n3")]
+    endpoints = Endpoints(members, balancer)
+    for member in members:
+        answered(endpoints, member, 0.05, times=20)
+    while members[0].circuit.closed:
+        permit = members[0].circuit.acquire(0.0)
+        members[0].begin()
+        endpoints.settle(members[0], permit, Outcome.UNANSWERED, 0.0, took=1.0)
+    for now in (5.0, 15.0, 35.0):  # each fails
+        chosen = [endpoints.choose(now, random.Random(seed)) for seed in range(20)]
+        (probe,) = [permit for member, permit in chosen if member is members[0]]
+        for member, permit in chosen:
+            outcome = Outcome.UNANSWERED if permit is probe else Outcome.SUCCESS
+            endpoints.settle(member, permit, outcome, now, took=1.0 if permit is probe else 0.05)
+
+
 def test_a_penalty_has_an_upper_limit_so_that_it_is_gone_within_half_a_minute():
     member = node("n1")
     for _ in range(100):
         member.penalise(0.0)
-    assert member.load(0.0) == 32.0
-    assert member.load(25.0) == pytest.approx(1.0)
+    member.begin()
+    assert member.load(0.0) == 33.0
+    assert member.load(25.0) == pytest.approx(2.0)
 
 
 def test_an_endpoint_that_is_somewhat_slower_is_not_penalised():

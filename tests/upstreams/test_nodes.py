@@ -72,6 +72,23 @@ def test_a_new_one_has_a_circuit_that_is_told_like_the_others():
     assert fleet.events[-1].endpoint == "http://n2"
 
 
+def told(**own):
+    return Settings(upstreams={"payments": {"endpoints": ["http://n1", "http://n2"], **own}}).upstreams["payments"]
+
+
+def test_health_checks_may_be_switched_on_and_off_and_off_nobody_is_unhealthy():
+    fleet = Fleet("http://n1", "http://n2")
+    n1 = fleet.members["http://n1"]
+    assert n1.health is None
+    fleet.nodes.adjust(told(health={"path": "/", "unhealthy_after": 2}), 1.0, zone=None)
+    assert [n1.health.record("status 503", 2.0) for _ in range(2)] == [False, True]
+    fleet.nodes.endpoints.note_health(n1, 2.0, healthy=False)
+    fleet.nodes.adjust(told(health={"path": "/", "healthy_after": 1}), 3.0, zone=None)
+    assert (n1.health.healthy, n1.health.in_a_row, fleet.nodes.status(3.0)[0]["out"]) == (False, 2, True)
+    fleet.nodes.adjust(told(), 4.0, zone=None)
+    assert (n1.health, fleet.nodes.status(4.0)[0]["out"]) == (None, False)
+
+
 def test_a_panic_is_told_when_it_begins_and_ends():
     fleet = Fleet("http://n1", "http://n2", balance={"panic": 0.5})
     endpoints, (n1, n2) = fleet.nodes.endpoints, fleet.members.values()

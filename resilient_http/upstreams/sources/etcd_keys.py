@@ -117,7 +117,7 @@ class EtcdKeys:
         try:
             return self._control.json("POST", path, headers=self._headers(), json=body)
         except SourceFailed:
-            self._token = None
+            self._token = None  # it may have lapsed; the next watch has a new one
             raise
 
     def _headers(self) -> dict[str, str]:
