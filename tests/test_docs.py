@@ -30,6 +30,13 @@ from resilient_http.settings.limits import RateLimitSettings
 from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.validation import Model
+from resilient_http.settings.watch import (
+    WatchConsulSettings,
+    WatchEtcdSettings,
+    WatchHttpSettings,
+    WatchRedisSettings,
+    WatchSettings,
+)
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
@@ -80,6 +87,12 @@ def test_the_settings_table_is_what_the_models_say():
         "engine": _shown(Settings.model_fields["engine"].default),
         "zone": _shown(Settings.model_fields["zone"].default),
         "shared": _shown(Settings.model_fields["shared"].default),
+        "watch": _shown(Settings.model_fields["watch"].default),
+        **_flat(WatchSettings, "watch."),
+        **_flat(WatchEtcdSettings, "watch.etcd."),
+        **_flat(WatchConsulSettings, "watch.consul."),
+        **_flat(WatchRedisSettings, "watch.redis."),
+        **_flat(WatchHttpSettings, "watch.http."),
         "defaults": "",
         "upstreams": "none",
         "guards": "none",

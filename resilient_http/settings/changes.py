@@ -15,7 +15,7 @@ from resilient_http.errors import SettingsError, SettingsMistake
 from resilient_http.settings.models import Settings
 from resilient_http.settings.validation import Model
 
-FIXED = ("backend", "engine", "shared")
+FIXED = ("backend", "engine", "shared", "watch")
 """What the connections and threads of a process are made of."""
 
 ABSENT: Final = "(none)"

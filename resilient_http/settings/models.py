@@ -28,6 +28,7 @@ from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.spelling import lower_keys, respell
 from resilient_http.settings.validation import Model, check_name, mistake_at, settings_error, split_url
 from resilient_http.settings.values import OwnHeaderName
+from resilient_http.settings.watch import WatchSettings
 
 WRITTEN = "_written"  # where settings keep what they were made from
 PROXIES = ("http", "https", "socks5", "socks5h")
@@ -169,6 +170,7 @@ class Settings(Model):
         inbound: See InboundSettings.
         zone: Where this process stands; endpoints of that zone are preferred. None for no preference.
         shared: See SharedSettings; None for a process that shares nothing with others.
+        watch: See WatchSettings; None for settings that nothing changes from afar.
         defaults: What every upstream inherits, and all that an unnamed one has.
         upstreams: Name (a lower-case DNS label) to its settings.
         guards: Name to the settings of what is not HTTP; see GuardSettings. They inherit nothing from `defaults`.
@@ -183,6 +185,7 @@ class Settings(Model):
     inbound: InboundSettings = InboundSettings()
     zone: Zone | None = None
     shared: SharedSettings | None = None
+    watch: WatchSettings | None = None
     defaults: UpstreamSettings = UpstreamSettings()
     upstreams: Mapping[str, UpstreamSettings] = {}
     guards: Mapping[str, GuardSettings] = {}

@@ -18,6 +18,7 @@ LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
 HOST = re.compile(rf"{LABEL}(\.{LABEL})*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
+SOURCES = (("discovery", "source"), ("watch", "source"))
 ALWAYS_ON = ("backoff", "defaults", "inbound", "middleware", "pool", "timeout", "tls")
 
 
@@ -99,7 +100,7 @@ def _mistake(details: Any, below: tuple[str, ...]) -> tuple[SettingsMistake, obj
         path += deeper
         for key in deeper:
             value = value.get(key) if isinstance(value, Mapping) else None
-    if _is_secret(path, message) or (path[-2:] == ("discovery", "source") and not isinstance(value, str)):
+    if _is_secret(path, message) or (path[-2:] in SOURCES and not isinstance(value, str)):
         value = None
     hidden = value is None or isinstance(value, (Mapping, list, tuple)) or "proxy" in path or "redis" in path
     shown = (
@@ -111,10 +112,12 @@ def _mistake(details: Any, below: tuple[str, ...]) -> tuple[SettingsMistake, obj
 
 
 def _is_secret(path: tuple[str, ...], message: str) -> bool:
-    """Whether what stands there may be one: below a misspelt key of discovery's or of health checks' too."""
-    if path[-1:] in (("password",), ("token",)) or {"health", "headers"} <= {*path}:
+    """Whether what stands there may be one: below a misspelt key of discovery's, say, too."""
+    if path[-1:] in (("password",), ("token",)) or path == ("watch", "http", "url"):
         return True
-    return message == "unknown key" and ("discovery" in path or "health" in path)
+    if "headers" in path and {"health", "watch"} & {*path}:
+        return True
+    return message == "unknown key" and bool({"discovery", "health", "watch"} & {*path})
 
 
 def _masked(secret: re.Match[str]) -> str:
