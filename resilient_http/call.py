@@ -382,7 +382,6 @@ class Attempt:
             self._unended.pop()
         except IndexError:
             return
-        settlers, self._at_end = self._at_end, []
         entry = self.entry
         entry.duration = now - self.started
         entry.sent = self.sent
@@ -395,7 +394,7 @@ class Attempt:
             if isinstance(error, Refused):
                 entry.outcome = "refused"
             entry.fault = self.fault
-        for settle in settlers:
+        for settle in self._at_end:
             settle(self, now)
         self.error = None  # its traceback holds the frames, and those hold this attempt
 

@@ -150,7 +150,7 @@ class Control:
         kept = {upstream.discovery for upstream in self._registry.named.values()}
         for discovery in before.values():
             if discovery is not None and discovery not in kept:
-                discovery.end()
+                discovery.retire()
 
     def switchable(self, settings: Settings) -> set[str]:
         """The names of what can be switched under these settings."""
@@ -266,6 +266,8 @@ class Control:
     ) -> Nodes:
         zone = self.settings.zone
         if before is not None:
+            if before.discovery is not None and before.settings.discovery != settings.discovery:
+                before.discovery.retire()  # first, or it might replace those that are listed now
             before.nodes.adjust(settings, time.monotonic(), zone=zone, circuits=self.enabled)
             return before.nodes
         nodes = Nodes(

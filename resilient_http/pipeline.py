@@ -272,7 +272,8 @@ def _call_ring(policies: Sequence[CallPolicy], innermost: CallProceed) -> CallPr
 
 
 def _around_call(policy: CallPolicy, proceed: CallProceed) -> CallProceed:
-    return lambda call: policy(call, proceed)
+    run = policy.__call__  # bound once: to call an object looks for this each time
+    return lambda call: run(call, proceed)
 
 
 def _attempt_ring(policies: Sequence[AttemptPolicy]) -> AttemptProceed:
@@ -304,7 +305,8 @@ def _hedged(policy: HedgePolicy, proceed: AttemptProceed) -> CallProceed:
 
 
 def _around_attempt(policy: AttemptPolicy, proceed: AttemptProceed) -> AttemptProceed:
-    return lambda attempt: policy(attempt, proceed)
+    run = policy.__call__
+    return lambda attempt: run(attempt, proceed)
 
 
 def _send(attempt: Attempt) -> Awaitable[Any]:

@@ -159,7 +159,7 @@ class Dispatcher:
         if pipeline.makes_key and not repeatable:
             repeatable, call.key = True, call.key_of(method, request.stream) or str(uuid.uuid4())
             call.keys = (*call.keys, (method, request.stream, call.key))
-        at_once = body_again and sendable_at_once(request.stream, self.backend.module)
+        at_once = body_again and sendable_at_once(request.stream)
         call.enter(upstream.name, request, method, repeatable=repeatable, replayable=body_again, at_once=at_once)
         known = upstream.endpoints.known
         if call.secure or not known:

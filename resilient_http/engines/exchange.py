@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 from resilient_http.call import Attempt
@@ -12,6 +13,7 @@ from resilient_http.semantics import keep_alive
 from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.outcome import Fault
 
+HOSTS = 1024  # names of upstreams and endpoints whose header line is kept
 MARGIN = 0.5  # seconds before a server's own limit at which we stop using its idle connection
 
 
@@ -34,8 +36,8 @@ def request_for(attempt: Attempt, endpoint: Endpoint, *, watched: bool, addresse
     request.url = original.url
     own_headers = link.host is not None or attempt.headers
     request.headers = _headers(attempt, original, link.host) if own_headers else original.headers
-    extensions = dict(original.extensions)
-    extensions["timeout"] = _allowances(attempt) if watched else _limits(attempt)
+    limits = _allowances(attempt) if watched else _limits(attempt)
+    request.extensions = extensions = {**original.extensions, "timeout": limits}
     if attempt.trace is not None:
         extensions["trace"] = attempt.trace
     if link.host is not None:
@@ -45,7 +47,6 @@ def request_for(attempt: Attempt, endpoint: Endpoint, *, watched: bool, addresse
             request.url = original.url.copy_with(scheme=endpoint.scheme, host=endpoint.host, port=endpoint.port)
         elif endpoint.scheme == "https" and original.url.scheme == "http":
             request.url = original.url.copy_with(scheme="https")
-    request.extensions = extensions
     request.stream = original.stream
     content = getattr(original, "_content", None)
     if content is not None:
@@ -85,21 +86,30 @@ def failed(attempt: Attempt, error: BaseException, backend: Backend, *, watched:
 
 
 def _headers(attempt: Attempt, original: Any, host: str | None) -> Any:
-    headers = type(original.headers)(original.headers)
-    # httpx writes the upstream's name first; what the user wrote wins.
-    lines = headers._list  # noqa: SLF001 - to set a field through the public way costs 1 µs; a test tells if it goes
-    if host is not None and lines and lines[0] == (b"Host", b"host", attempt.call.upstream.encode("ascii")):
-        lines[0] = (b"Host", b"host", host.encode("ascii"))
+    users = original.headers
+    # The public way costs 1 µs to copy them, and 1 to set a field; a test tells if these names go.
+    lines = list(users._list)  # noqa: SLF001
+    if host is not None and lines and lines[0] == _host_line(attempt.call.upstream):
+        lines[0] = _host_line(host)  # httpx writes the upstream's name first; what the user wrote wins
+    headers = object.__new__(type(users))
+    headers._list, headers._encoding = lines, None
     for name, value in attempt.headers:
         headers[name] = value
     return headers
 
 
+@lru_cache(HOSTS)
+def _host_line(host: str) -> tuple[bytes, bytes, bytes]:
+    return b"Host", b"host", host.encode("ascii")
+
+
 def _limits(attempt: Attempt) -> dict[str, float | None]:
-    left = attempt.expires - attempt.started
-    if left == math.inf:
-        return dict(attempt.phases)
-    return {name: left if limit is None or limit > left else limit for name, limit in attempt.phases.items()}
+    limits, left = dict(attempt.phases), attempt.expires - attempt.started
+    if left < math.inf:
+        for name, limit in limits.items():
+            if limit is None or limit > left:
+                limits[name] = left
+    return limits
 
 
 def _allowances(attempt: Attempt) -> dict[str, float | None]:

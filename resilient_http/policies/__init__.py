@@ -5,11 +5,23 @@ nothing but `proceed(...)` and its port, and never imports another policy. `pipe
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from resilient_http.call import Attempt, Call
 
 CallProceed = Callable[[Call], Awaitable[Any]]
-CallPolicy = Callable[[Call, CallProceed], Awaitable[Any]]
 AttemptProceed = Callable[[Attempt], Awaitable[Any]]
-AttemptPolicy = Callable[[Attempt, AttemptProceed], Awaitable[Any]]
+
+
+class CallPolicy(Protocol):
+    """A layer around a call."""
+
+    def __call__(self, call: Call, proceed: CallProceed, /) -> Awaitable[Any]:
+        """What the call ends with."""
+
+
+class AttemptPolicy(Protocol):
+    """A layer around each attempt."""
+
+    def __call__(self, attempt: Attempt, proceed: AttemptProceed, /) -> Awaitable[Any]:
+        """What the attempt ends with."""

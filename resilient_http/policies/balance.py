@@ -16,7 +16,7 @@ from resilient_http.policies import AttemptProceed
 from resilient_http.semantics import DEPENDENCY_DOWN, retry_after
 from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.endpoints import Endpoints
-from resilient_http.state.outcome import Fault, Outcome, judge_fault
+from resilient_http.state.outcome import NEUTRAL, UNANSWERED, Fault, Outcome, judge_fault
 
 GATEWAY_TIMEOUT = 504
 UNAVAILABLE = 503
@@ -101,12 +101,12 @@ class BalancePolicy:
         endpoint, took = attempt.chosen, now - attempt.started
         outcome = judge(attempt, endpoint, took)
         if attempt.excused:
-            outcome = Outcome.NEUTRAL
+            outcome = NEUTRAL
         attempt.entry.outcome = outcome
         answered = took if attempt.fault is None and attempt.status is not None else None
         if attempt.stalled and self._hub.listeners:
             self._hub.emit(Stalled(attempt.call.upstream, endpoint.url, attempt.stalled))
-        heard = attempt.streaming and outcome is not Outcome.UNANSWERED
+        heard = attempt.streaming and outcome is not UNANSWERED
         if attempt.lost:
             endpoint.latency.record(took)  # at least so long
         if attempt.headers_took is not None:

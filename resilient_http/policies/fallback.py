@@ -31,7 +31,7 @@ class Source(Protocol):
     async def answer(self, call: Call, failure: Any) -> Any:
         """A response, or None for no answer. `failure` is the exception, or the response as it can be looked at."""
 
-    async def keep(self, call: Call, reply: Any) -> None:
+    def keep(self, call: Call, reply: Any) -> None:
         """The call has ended well enough: learn from it. Must not raise an Exception."""
 
 
@@ -69,7 +69,7 @@ class FallbackPolicy:
         port, answer = call.port, None
         try:
             if reply.status_code not in self._statuses:
-                await self._source.keep(call, reply)
+                self._source.keep(call, reply)
                 return reply
             answer = await self._instead(call, port.readable(call, reply), f"status {reply.status_code}")
         except BaseException:
@@ -126,7 +126,7 @@ class FixedAnswer:
         """A new response, always."""
         return _reply(call, *self._answer)
 
-    async def keep(self, call: Call, reply: Any) -> None:
+    def keep(self, call: Call, reply: Any) -> None:
         """There is nothing to learn."""
 
 
@@ -160,7 +160,7 @@ class FunctionAnswer:
             return _reply(call, 200, (("content-type", "application/json"),), json.dumps(given).encode())
         return call.port.adopt(given)
 
-    async def keep(self, call: Call, reply: Any) -> None:
+    def keep(self, call: Call, reply: Any) -> None:
         """There is nothing to learn."""
 
 

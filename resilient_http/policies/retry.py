@@ -91,7 +91,7 @@ class RetryPolicy:
 
     async def __call__(self, call: Call, proceed: CallProceed) -> Any:
         """The first good response, or the last real outcome."""
-        paid = False  # for the attempt under way
+        classify, paid = self._rules.classify, False  # paid for the attempt under way
         last: Callable[[], Any] | None = None  # gives the last real outcome again
         before = response = error = None
         call.foreign = False  # middleware may try a call once more
@@ -114,7 +114,8 @@ class RetryPolicy:
                     raise
                 self._settle(call, paid=paid)
                 entry = call.newest
-                if not await self._failed(call, entry, response, error):
+                asked = None if classify is None else await self._ask(classify, call, response, error)
+                if not self._failed(call, entry, error, asked):
                     if error is not None:
                         raise error
                     return response
@@ -128,20 +129,9 @@ class RetryPolicy:
             # Else an exception, its traceback and this frame would hold each other.
             last = response = error = None
 
-    async def _failed(self, call: Call, entry: Entry, response: Reply | None, error: Exception | None) -> bool:
-        """Whether the attempt ended in something that is repeated."""
-        rules = self._rules
-        if response is None and entry.fault in FATAL:
-            self._suppress(call, entry, NOT_RETRYABLE)
-            return False
-        verdict = None if rules.classify is None else await self._ask(rules.classify, call, response, error)
-        if verdict is None:
-            verdict = entry.status in rules.statuses if response is not None else entry.fault in rules.faults
-        if not verdict and error is not None:
-            self._suppress(call, entry, NOT_RETRYABLE)
-        return verdict
-
     async def _ask(self, classify: Classify, call: Call, response: Any, error: Exception | None) -> bool | None:
+        if error is not None and call.newest.fault in FATAL:
+            return None  # it is not repeated whatever it says
         try:
             return classify(error if response is None else call.port.readable(call, response))
         except BaseException as exc:
@@ -149,6 +139,16 @@ class RetryPolicy:
             if response is not None:
                 await call.port.set_aside(response, 0.0)  # nobody will read it
             raise
+
+    def _failed(self, call: Call, entry: Entry, error: Exception | None, asked: bool | None) -> bool:
+        """Whether the attempt ended in something that is repeated. What `classify` said, if anything, is `asked`."""
+        if error is None:
+            return entry.status in self._rules.statuses if asked is None else asked
+        failed = entry.fault in self._rules.faults if asked is None else asked
+        if not failed or entry.fault in FATAL:
+            self._suppress(call, entry, NOT_RETRYABLE)
+            return False
+        return True
 
     def _plan(self, call: Call, entry: Entry, response: Reply | None) -> tuple[float | None, bool]:
         """The delay before the next attempt, or None for no other, and whether the budget has paid for it."""

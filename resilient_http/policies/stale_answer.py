@@ -98,7 +98,7 @@ class StaleAnswer:
                     self._tally.add("unreadable" if self._store is self._memory else "store failed")
         return None
 
-    async def keep(self, call: Call, reply: Any) -> None:
+    def keep(self, call: Call, reply: Any) -> None:
         """Keep a good answer; forget what a 4xx, or an unsafe method, has made untrue."""
         status = reply.status_code
         if call.method in SAFE:

@@ -28,9 +28,10 @@ class TimeoutPolicy:
     async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
         """Set the attempt's limits; the port and the engine keep to them."""
         attempt.patience = self._attempt
-        attempt.expires = min(attempt.call.expires, attempt.started + self._attempt)
+        call, ends = attempt.call, attempt.started + self._attempt
+        attempt.expires = min(call.expires, ends)
         attempt.phases = self._phases
-        request = attempt.call.request
+        request = call.request
         if request is not None:
             asked = request.extensions.get("timeout")
             if asked and asked != UNLIMITED:

@@ -50,8 +50,9 @@ class Messages:
         """The header lines."""
         headers = message.headers
         try:
-            # multi_items() finds out how they are encoded, for each name and value anew.
-            return tuple([(name.decode("ascii").lower(), value.decode("ascii")) for name, value in headers.raw])
+            # multi_items() finds out how they are encoded, for each name and value anew; `raw` is another list.
+            lines = headers._list  # noqa: SLF001 - names as they came, and in lower case; a test tells if it goes
+            return tuple([(name.decode("ascii"), value.decode("ascii")) for _, name, value in lines])
         except UnicodeDecodeError:
             return tuple(headers.multi_items())
 

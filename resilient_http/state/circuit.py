@@ -35,9 +35,11 @@ import pybreaker
 
 from resilient_http.state.breaker import Breaker
 from resilient_http.state.diagnosis import Cause, CircuitRules, Diagnosis
-from resilient_http.state.outcome import FAILED, Outcome
+from resilient_http.state.giving_way import if_free
+from resilient_http.state.outcome import FAILED, SUCCESS, Outcome
 
 NEVER = float("-inf")
+TOGETHER = 16  # successes that are counted at once
 
 
 class Permit:
@@ -107,7 +109,7 @@ class Circuit(Breaker):
         self._admits_all: Permit | None = Permit(0)  # None unless closed or disabled
         self._counts: Permit | None = self._admits_all  # the same, but None when disabled
         self._disabled = False
-        self._left_behind: deque[tuple[Permit, float]] = deque()  # successes that came while another had the lock
+        self._noted: deque[tuple[Permit, float]] = deque()  # successes that are still to be counted
         self._held = False  # by hand, open or closed
         self._rest = rules.open_for  # of the next time; `rest` is the jittered one of this time
         self.rest = 0.0
@@ -147,50 +149,39 @@ class Circuit(Breaker):
             error: What pybreaker listeners are told as the failure.
             took: Seconds that the endpoint took, for the rule about slow calls.
         """
-        if permit is self._counts and outcome is Outcome.SUCCESS and took <= self._slow_after and not self._listeners:
-            self._note_success(permit, now)
+        if permit is self._counts and outcome is SUCCESS and took <= self._slow_after:
+            # The usual case, by the shortest way: it can wait to be counted until there is a failure to judge.
+            self._noted.append((permit, now))
+            if len(self._noted) >= TOGETHER:
+                if_free(self._lock, self._count_noted)
+        elif not self._count(permit, outcome, now, slow=took > self._slow_after):
             return
-        with self._lock:
-            self._count_left_behind()
-            if permit is self._counts and outcome is Outcome.SUCCESS and took <= self._slow_after:
-                self._count_success(now)
-            elif self._disabled or permit.generation != self.generation:
-                return
-            elif permit.probe:
-                self._record_probe(permit, outcome, now, slow=took > self._slow_after)
-            elif outcome is not Outcome.NEUTRAL:
-                cause = self._diagnosis.add(now, outcome, slow=took > self._slow_after)
-                if cause and not self._held:
-                    self._trip(now, cause)
         if self._changes or self._listeners:
             self._announce()
             self._tell(outcome, error)
 
-    def _note_success(self, permit: Permit, now: float) -> None:
-        """The usual case, by the shortest way; where another thread has the lock, it is left for whoever has it next.
+    def _count(self, permit: Permit, outcome: Outcome, now: float, *, slow: bool) -> bool:
+        """Whether the permit is of this generation, so that its attempt was counted."""
+        with self._lock:
+            self._count_noted()
+            if self._disabled or permit.generation != self.generation:
+                return False
+            if permit.probe:
+                self._record_probe(permit, outcome, now, slow=slow)
+            elif outcome is not Outcome.NEUTRAL:
+                cause = self._diagnosis.add(now, outcome, slow=slow)
+                if cause and not self._held:
+                    self._trip(now, cause)
+            return True
 
-        To wait for the lock would have all threads wait in turn whenever the one that has it is interrupted.
-        """
-        if not self._lock.acquire(blocking=False):
-            self._left_behind.append((permit, now))
-            return
-        try:
-            self._count_left_behind()
-            if permit is self._counts:
-                self._count_success(now)
-        finally:
-            self._lock.release()
-
-    def _count_left_behind(self) -> None:
-        while self._left_behind:
-            permit, at = self._left_behind.popleft()
-            if permit is self._counts:
-                self._count_success(at)
-
-    def _count_success(self, now: float) -> None:
-        diagnosis = self._diagnosis
-        diagnosis.streak = 0
-        diagnosis.window.add(now, False)
+    def _count_noted(self) -> None:
+        counts, noted, good = self._counts, self._noted, []
+        while noted:
+            permit, at = noted.popleft()
+            if permit is counts:
+                good.append(at)
+        if good:
+            self._diagnosis.succeed(good)
 
     def adjust(self, rules: CircuitRules) -> None:
         """Go by other rules from now on: with what is known, and in the state that it is in."""
@@ -281,6 +272,7 @@ class Circuit(Breaker):
     def evidence(self) -> tuple[float, float]:
         """When the newest success and the newest failure were that it counted since it was last closed."""
         with self._lock:
+            self._count_noted()
             return self._diagnosis.window.newest(failed=False), self._diagnosis.window.newest(failed=True)
 
     # Switches for people, with pybreaker's names where it has them

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,6 +64,9 @@ class Cause(StrEnum):
     OTHERS = "other processes"
 
 
+SLOW = Cause.SLOW  # as outcome.SUCCESS
+
+
 class Diagnosis:
     """Counts the attempts at an endpoint, and says when they are too bad.
 
@@ -93,6 +97,11 @@ class Diagnosis:
         self.streak += in_a_row
         self._failures.append(now)
         return self._judge(now, in_a_row=in_a_row, failed=True)
+
+    def succeed(self, instants: Sequence[float]) -> None:
+        """Count attempts that were good and quick, the oldest first: add() without what cannot follow from them."""
+        self.streak = 0
+        self.window.add_good(instants)
 
     def adjust(self, rules: CircuitRules) -> None:
         """Go by other rules from now on, with what is known."""

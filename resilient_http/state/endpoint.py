@@ -19,7 +19,7 @@ from resilient_http.state.circuit import Circuit, Permit
 from resilient_http.state.giving_way import give_way
 from resilient_http.state.health import Health
 from resilient_http.state.latency import Latency
-from resilient_http.state.outcome import FAILED, Outcome, OutcomeRules
+from resilient_http.state.outcome import FAILED, SUCCESS, UNANSWERED, Outcome, OutcomeRules
 from resilient_http.state.peak_ewma import PeakEwma
 
 PENALTY = 4.0
@@ -217,45 +217,52 @@ class Endpoint:
             error: The exception, for listeners of the circuit.
             took: Seconds that the endpoint took, for the circuit's rule about slow calls.
         """
+        silent_too = self._end(outcome, now, spoke=answered is not None or heard)
+        if self.crowd is not None:
+            self.crowd.add(-1)
+        if answered is not None and outcome is SUCCESS:
+            # What fails fast, or throttles, does not tell how long an answer takes.
+            self.latency.record(answered)
+        if self.ewma is not None and (outcome is SUCCESS or outcome is UNANSWERED):
+            self.ewma.observe(took, now)
+        circuit = self.circuit
+        if circuit is None or permit is None:
+            return
+        probed = permit.probe and not circuit.closed
+        circuit.record(permit, outcome, now, error, took)
+        for _ in range(silent_too):
+            circuit.record(permit, outcome, now, error, took)
+        if probed or not circuit.closed:
+            self._heed(circuit, permit, outcome, now)
+
+    def _end(self, outcome: Outcome, now: float, *, spoke: bool) -> int:
+        """It is no longer in flight. How many before it turn out to have been silent too."""
         if self._lock.locked():
             give_way(self._lock)
         with self._lock:
             self.in_flight -= 1
-            if outcome is not Outcome.SUCCESS and outcome in FAILED:  # an enum is hashed in Python
+            if outcome is SUCCESS:
+                if self._penalty and self._may_try(now):
+                    self._penalty = 0.0
+            elif outcome in FAILED:
                 self._penalise(now)
-            elif self._penalty and outcome is Outcome.SUCCESS and self._may_try(now):
-                self._penalty = 0.0
-            silent_too = 0
-            if answered is not None or heard:
+            if spoke:
                 self._cut_in_a_row = self._uncounted = 0
-            elif outcome is Outcome.UNANSWERED and self._cut_in_a_row >= self.outcomes.silent_in_a_row:
-                # Those before this one turn out to have been silent too.
+            elif outcome is UNANSWERED and self._cut_in_a_row >= self.outcomes.silent_in_a_row:
                 silent_too, self._cut_in_a_row, self._uncounted = self._uncounted, 0, 0
-        if self.crowd is not None:
-            self.crowd.add(-1)
-        if answered is not None and outcome is Outcome.SUCCESS:
-            # What fails fast, or throttles, does not tell how long an answer takes.
-            self.latency.record(answered)
-        if self.ewma is not None and outcome in (Outcome.SUCCESS, Outcome.UNANSWERED):
-            self.ewma.observe(took, now)
-        if self.circuit is not None and permit is not None:
-            self._tell_circuit(self.circuit, permit, 1 + silent_too, outcome, now, error, took)
+                return silent_too
+            return 0
 
-    def _tell_circuit(
-        self, circuit: Circuit, permit: Permit, times: int, outcome: Outcome, now: float, error: BaseException | None,
-        took: float,
-    ) -> None:  # fmt: skip
-        was_closed = circuit.closed
-        for _ in range(times):
-            circuit.record(permit, outcome, now, error, took)
-        if not was_closed and circuit.closed:  # its probes were answered: what was before is no news any more
+    def _heed(self, circuit: Circuit, permit: Permit, outcome: Outcome, now: float) -> None:
+        """Its circuit has closed, or is open."""
+        if circuit.closed:  # its probes were answered: what was before is no news any more
             self.since = now
             self._penalty = 0.0
-        elif not circuit.closed and permit.generation >= 0:
-            # Its circuit keeps attempts away now. What else would do so must not keep the probe away: then one that is
-            # up again would be found out as late as it fades.
+        elif permit.generation >= 0:
+            # What else would keep attempts away must not keep the probe away: then one that is up again would be found
+            # out as late as that fades.
             self._penalty = 0.0
-            if self.ewma is not None and outcome is not Outcome.SUCCESS:
+            if self.ewma is not None and outcome is not SUCCESS:
                 self.ewma.forget()
 
     def _penalise(self, now: float) -> None:

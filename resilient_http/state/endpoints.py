@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from resilient_http.state.balancers import Balancer, MakeBalancer
 from resilient_http.state.balancers.p2c import P2C
 from resilient_http.state.circuit import Permit
-from resilient_http.state.diagnosis import Cause
+from resilient_http.state.diagnosis import SLOW
 from resilient_http.state.ejections import PANIC, Ejections
 from resilient_http.state.endpoint import Endpoint
-from resilient_http.state.outcome import Outcome
+from resilient_http.state.outcome import SUCCESS, Outcome
 
 FAR = 3.0  # times the usual latency of the quickest sibling: slow
 RECKONED_EVERY = 0.1  # seconds: what is usual, and how much of the zone is healthy
@@ -145,6 +145,11 @@ class Endpoints:
             self._note_slow_of(self._slow, now)
         out = self.ejections.out(now)
         if not out and not tried:
+            if groups and not self._slow_start:  # the usual case, by the shortest way
+                member = groups[0].pick((), now, rng, key)
+                taken = None if member is None else self._take(member, now, probes=probes)
+                if taken is not None:
+                    return taken
             orders: tuple[Collection[Endpoint], ...] = ((),)
         else:
             out = frozenset(member for member in out if not _is_slow(member))  # those have probes to be sent
@@ -174,13 +179,14 @@ class Endpoints:
         member.settle(permit, outcome, now, answered=answered, heard=heard, error=error, took=took)
         if self._fleet.only is not None:
             return
-        if answered is not None and outcome is Outcome.SUCCESS:
+        if answered is not None and outcome is SUCCESS:
             if now >= self._reckon_at:
                 self._reckon(now)
             far = FAR * self._usual
             if answered > far > 0.0 and (member.latency.quantile(0.5) or 0.0) > far:
                 member.penalise(now)
-        self._note_slow_of((member,), now)
+        if member in self._slow or (member.circuit is not None and member.circuit.cause is SLOW):
+            self._note_slow_of((member,), now)
 
     def pause(self, member: Endpoint, now: float, seconds: float) -> bool:
         """Leave an endpoint alone for so long. False when too many are already."""
@@ -326,7 +332,7 @@ class _Fleet:
 def _is_slow(member: Endpoint) -> bool:
     """Whether its circuit opened on slow answers alone."""
     circuit = member.circuit
-    if circuit is None or circuit.closed or circuit.cause is not Cause.SLOW:
+    if circuit is None or circuit.closed or circuit.cause is not SLOW:
         return False
     return not (circuit.by_hand or circuit.rules.observe)  # those are held open, or refuse nobody
 

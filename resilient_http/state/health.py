@@ -56,7 +56,7 @@ class Health:
         self.checked: float | None = None
 
     def adjust(self, healthy_after: int, unhealthy_after: int) -> None:
-        """So many in a row decide from now on."""
+        """Go by other numbers from now on, with what is known."""
         self._healthy_after, self._unhealthy_after = healthy_after, unhealthy_after
 
     def record(self, why: str, now: float) -> bool:

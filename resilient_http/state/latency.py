@@ -1,7 +1,8 @@
 """Latency: how long attempts at an endpoint usually take.
 
 Laws
-    1. Recording is O(1); a quantile is recomputed at most once per `REFRESH` records.
+    1. Recording is O(1), amortised: `REFRESH` durations are counted together, or those that there are when somebody
+       asks. A quantile is recomputed at most once in so many records.
     2. A quantile is exact to one bucket: 2 ** (1/8), about 9 %.
     3. Old samples fade: when `HORIZON` samples are known, all counts are halved.
 """
@@ -10,8 +11,9 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 
-from resilient_http.state.giving_way import give_way
+from resilient_http.state.giving_way import if_free
 
 SHORTEST = 1e-4
 BUCKETS = 176  # 8 a doubling: 0.1 ms to 385 s
@@ -22,10 +24,11 @@ HORIZON = 1000
 class Latency:
     """Fading histogram of durations, in seconds. Thread-safe."""
 
-    __slots__ = ("_counts", "_lock", "_quantiles", "_since", "_total")
+    __slots__ = ("_counts", "_lock", "_noted", "_quantiles", "_since", "_total")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._noted: deque[float] = deque()  # durations that are still to be counted
         self._counts = [0] * BUCKETS
         self._total = 0
         self._since = 0
@@ -33,24 +36,14 @@ class Latency:
 
     def record(self, seconds: float) -> None:
         """Remember one duration."""
-        index = 0 if seconds <= SHORTEST else min(BUCKETS - 1, int(8 * math.log2(seconds / SHORTEST)) + 1)
-        if self._lock.locked():
-            give_way(self._lock)
-        with self._lock:
-            self._counts[index] += 1
-            self._total += 1
-            self._since += 1
-            if self._since >= REFRESH:
-                self._since = 0
-                self._quantiles.clear()
-            if self._total > HORIZON:
-                self._counts = [count >> 1 for count in self._counts]
-                self._total = sum(self._counts)
+        self._noted.append(seconds)
+        if len(self._noted) >= REFRESH:
+            if_free(self._lock, self._count_noted)
 
     @property
     def known(self) -> int:
         """How many durations it goes by."""
-        return self._total
+        return self._total + len(self._noted)
 
     def quantile(self, share: float) -> float | None:
         """The duration that `share` (0 to 1) of the attempts do not exceed, or None while fewer than 16 are known."""
@@ -58,11 +51,27 @@ class Latency:
         if known is not None:
             return known
         with self._lock:
+            self._count_noted()
             if self._total < REFRESH:
                 return None
             seconds = self._upper_edge(share * self._total)
             self._quantiles[share] = seconds
         return seconds
+
+    def _count_noted(self) -> None:
+        counts, noted = self._counts, self._noted
+        while noted:
+            seconds = noted.popleft()
+            index = 0 if seconds <= SHORTEST else int(8 * math.log2(seconds / SHORTEST)) + 1
+            counts[index if index < BUCKETS else -1] += 1
+            self._total += 1
+            self._since += 1
+            if self._total > HORIZON:
+                counts[:] = [count >> 1 for count in counts]
+                self._total = sum(counts)
+        if self._since >= REFRESH:
+            self._since = 0
+            self._quantiles.clear()
 
     def _upper_edge(self, rank: float) -> float:
         seen = 0

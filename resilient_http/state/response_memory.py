@@ -15,6 +15,11 @@ from resilient_http.state.stored_response import StoredResponse
 
 LARGEST = 16  # the part of it that one answer may take
 
+Kept = tuple[float, int, tuple[StoredResponse, ...]]
+"""What stands under a key: until when, how large it is, and what it is."""
+
+NOTHING: Kept = (0.0, 0, ())
+
 
 class ResponseMemory:
     """Answers by key. Thread-safe.
@@ -27,7 +32,7 @@ class ResponseMemory:
     def __init__(self, entries: int, size: int) -> None:
         self._entries = entries
         self._size = size
-        self._kept: OrderedDict[str, tuple[float, int, tuple[StoredResponse, ...]]] = OrderedDict()
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._used = 0
         self._lock = threading.Lock()
 
@@ -55,11 +60,13 @@ class ResponseMemory:
         for one in kept:
             size += one.size
         with self._lock:
-            self._drop(key)
             if size > self._size / LARGEST:
+                self._drop(key)
                 return
+            before = self._kept.get(key, NOTHING)
             self._kept[key] = now + ttl, size, kept
-            self._used += size
+            self._kept.move_to_end(key)
+            self._used += size - before[1]
             self._shrink()
 
     def delete(self, key: str) -> None:

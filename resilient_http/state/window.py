@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 
 class Window:
@@ -30,23 +31,21 @@ class Window:
 
     def add(self, now: float, failed: bool, slow: bool = False) -> None:
         """Remember one outcome at `now`, monotonic seconds."""
-        outcomes = self._outcomes
-        outcomes.append((now, failed, slow))
+        self._outcomes.append((now, failed, slow))
         if failed:
             self._failed += 1
         if slow:
             self._slow += 1
-        if len(outcomes) > self._size:
-            self._forget_oldest()
-        oldest = now - self._span
-        while outcomes[0][0] < oldest:
-            self._forget_oldest()
+        self._forget(now)
+
+    def add_good(self, instants: Sequence[float]) -> None:
+        """Remember outcomes that neither failed nor were slow; at least one, the oldest first."""
+        self._outcomes.extend([(now, False, False) for now in instants])
+        self._forget(instants[-1])
 
     def count(self, now: float) -> tuple[int, int, int]:
         """How many outcomes are known, how many of them failed, and how many were slow."""
-        oldest = now - self._span
-        while self._outcomes and self._outcomes[0][0] < oldest:
-            self._forget_oldest()
+        self._forget(now)
         return len(self._outcomes), self._failed, self._slow
 
     def newest(self, *, failed: bool) -> float:
@@ -56,17 +55,18 @@ class Window:
     def adjust(self, size: int, span: float) -> None:
         """Remember so many from now on, for so long; the newest of those that are known stay."""
         self._size, self._span = size, span
-        while len(self._outcomes) > size:
-            self._forget_oldest()
+        self._forget(-math.inf)
 
     def clear(self) -> None:
         """Forget everything."""
         self._outcomes.clear()
         self._failed = self._slow = 0
 
-    def _forget_oldest(self) -> None:
-        _, failed, slow = self._outcomes.popleft()
-        if failed:
-            self._failed -= 1
-        if slow:
-            self._slow -= 1
+    def _forget(self, now: float) -> None:
+        outcomes, oldest = self._outcomes, now - self._span
+        while outcomes and (len(outcomes) > self._size or outcomes[0][0] < oldest):
+            _, failed, slow = outcomes.popleft()
+            if failed:
+                self._failed -= 1
+            if slow:
+                self._slow -= 1

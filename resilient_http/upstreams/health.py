@@ -73,8 +73,10 @@ class HealthChecks:
         self._lock = threading.Lock()
 
     def watch(self, upstreams: Iterable[Upstream]) -> None:
-        """These are checked from now on, as far as their settings say so."""
-        watched = [upstream for upstream in upstreams if upstream.settings.health is not None and upstream.named]
+        """These are to be checked from now on, if their settings say so."""
+        watched = [upstream for upstream in upstreams if upstream.settings.health is not None]
+        if watched == self._watched:
+            return
         for upstream in watched:
             upstream.nodes.on_replaced = self.wake
         with self._lock:

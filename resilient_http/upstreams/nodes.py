@@ -177,17 +177,6 @@ class Nodes:
             member.circuit.adjust(circuit_rules(own))
             member.outcomes = outcome_rules(own)
 
-    def _adjust_health(self, member: Endpoint, now: float) -> None:
-        own = self._settings.health if self.named else None
-        if own is None:
-            if member.health is not None:
-                member.health = None
-                self.endpoints.note_health(member, now, healthy=True)
-        elif member.health is None:
-            member.health = Health(own.healthy_after, own.unhealthy_after)
-        else:
-            member.health.adjust(own.healthy_after, own.unhealthy_after)
-
     def hold(self, circuits: Sequence[Switch]) -> None:
         """These circuits are held open or closed from now on, those of endpoints that are still to come too.
 
@@ -224,8 +213,7 @@ class Nodes:
         endpoint.link = self._link(endpoint)
         if self._settings.circuit is not None and self._circuits:
             self._add_circuit(endpoint, self._settings.circuit)
-        if self._settings.health is not None and self.named:
-            endpoint.health = Health(self._settings.health.healthy_after, self._settings.health.unhealthy_after)
+        self._adjust_health(endpoint, 0.0)
         return endpoint
 
     def _add_circuit(self, endpoint: Endpoint, settings: CircuitSettings) -> None:
@@ -239,6 +227,17 @@ class Nodes:
         )
         self._hold(endpoint, circuit)
         endpoint.circuit = circuit
+
+    def _adjust_health(self, endpoint: Endpoint, now: float) -> None:
+        own = self._settings.health
+        if own is None or not (self.named and self._circuits):
+            if endpoint.health is not None:
+                endpoint.health = None
+                self.endpoints.note_health(endpoint, now, healthy=True)
+        elif endpoint.health is None:
+            endpoint.health = Health(own.healthy_after, own.unhealthy_after)
+        else:
+            endpoint.health.adjust(own.healthy_after, own.unhealthy_after)
 
     def _link(self, endpoint: Endpoint) -> Link:
         own, host = self._settings, self._host

@@ -65,13 +65,14 @@ class Watching(ABC):
         self._soon = soon
         self._lock = threading.Lock()
         self._run: Run | None = None
+        self._retired = False
 
     def begin(self) -> None:
         """Have the thread run. Cheap when it does."""
         if self.running:
             return
         with self._lock:
-            if self._run is not None:
+            if self._run is not None or self._retired:
                 return
             run = Run()
             thread = threading.Thread(target=self._live, args=(run,), name=f"resilient-http {self._name}", daemon=True)
@@ -93,6 +94,12 @@ class Watching(ABC):
     def end(self) -> None:
         """Have the thread end, and what it waits for. Does not wait for it."""
         _close(self.let_go())
+
+    def retire(self) -> None:
+        """End for good: another one takes its place, or none. Calls under way do not begin it anew."""
+        with self._lock:
+            self._retired = True
+        self.end()
 
     @abstractmethod
     def _hear(self, run: Run, said: Any) -> float | None:

@@ -25,6 +25,11 @@ def test_a_request_has_the_attributes_that_a_copy_of_it_takes(library):
 
     assert {"method", "url", "headers", "extensions", "stream"} <= request.__dict__.keys()
     assert request.headers._list[0] == (b"Host", b"host", b"a")
+    assert request.headers.__dict__.keys() == {"_list", "_encoding"}
+
+
+def test_a_body_that_is_here_is_where_it_is_looked_for(library):
+    assert library.Response(200, content=b"x").stream._stream == b"x"
 
 
 def test_engines_of_plain_http_read_no_certificates(backend):

@@ -76,7 +76,7 @@ def test_a_first_call_waits_for_the_first_answer(caller, fault_server):
 
     assert response.status_code == 200
     assert time.monotonic() - began >= 0.3
-    assert "discovery: waited 0.3" in str(response.extensions["resilient_http"])
+    assert "discovery: waited 0." in str(response.extensions["resilient_http"])
 
 
 def test_a_first_call_waits_no_longer_than_its_deadline_and_says_why(caller):
@@ -90,7 +90,7 @@ def test_a_first_call_waits_no_longer_than_its_deadline_and_says_why(caller):
 
     took, error = caller.run(caller.resilience(settings(source)), body)
 
-    assert 0.2 < took < 0.8
+    assert 0.2 < took < 2.0  # `first_wait` is 3 s
     assert str(error).startswith(
         "payments has no endpoint: tests.live.sources.Steps was asked for them (ConnectionError); "
     )
@@ -102,15 +102,15 @@ def test_a_first_call_waits_no_longer_than_its_deadline_and_says_why(caller):
 
 def test_a_source_that_hangs_holds_up_no_call_for_longer_than_first_wait(mocked):
     source = Steps(open_gate=False)
-    resilience, client = mocked(source, first_wait=0.3)
+    resilience, client = mocked(source, first_wait=1.0)
     began = time.monotonic()
     with pytest.raises(NoEndpoint, match=r"no answer yet\); it is being asked"):
         client.get("http://payments/")
-    assert 0.2 < time.monotonic() - began < 1.0
+    assert 0.9 < time.monotonic() - began < 3.0
     began = time.monotonic()
     with pytest.raises(NoEndpoint):
         client.get("http://payments/")
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 0.8
     source.says = ["http://n1"]
     source.gate.set()
     within(3.0, lambda: nodes(resilience))
@@ -229,7 +229,7 @@ def test_an_idle_connection_of_who_left_is_closed_with_the_next_call(caller, fau
         source.says = [new.url]
         within(5.0, lambda: nodes(resilience) == [new.url])
         await client.get("http://payments/")
-        old.wait_for_open_connections(0, timeout=2.0)  # less than it would be kept
+        old.wait_for_open_connections(0, timeout=3.0)  # less than it would be kept
 
     caller.run(resilience, body)
 
@@ -291,7 +291,7 @@ def test_a_source_that_fails_says_nothing_or_garbage_keeps_the_last_good_set(moc
     assert status(resilience)["age"] > 0.0
     source.says = ["http://n1", "http://n2"]
     within(3.0, lambda: status(resilience)["failing"] is None)
-    assert status(resilience)["age"] < 1.0
+    within(3.0, lambda: status(resilience)["age"] < 0.5)
 
     kinds = [type(event) for event in told]
     assert (kinds.count(DiscoveryFailed), kinds.count(DiscoveryRestored)) == (1, 1)
@@ -421,6 +421,35 @@ def test_a_resilience_that_nobody_holds_leaves_no_thread():
         return not threads()
 
     within(3.0, ended)
+
+
+def test_other_settings_end_it_for_good_and_what_is_listed_then_stays(mocked):
+    source = Steps(["http://found"])
+    resilience, client = mocked(source)
+    client.get("http://payments/")
+    old = resilience._control.dispatcher.registry.named["payments"]
+    resilience.reload({"upstreams": {"payments": {"endpoints": ["http://listed"], "retry": None}}})
+    assert resilience.status()["upstreams"]["payments"]["discovery"] is None
+    old.discovery.begin()  # as a call that was under way may
+    within(3.0, lambda: not threads())
+    assert nodes(resilience) == ["http://listed"]
+    assert client.get("http://payments/").status_code == 200
+
+
+def test_another_source_takes_its_place_and_the_same_one_goes_on(mocked):
+    first, second = Steps(["http://a"]), Steps(["http://b"])
+    resilience, client = mocked(first)
+    client.get("http://payments/")
+    (thread,) = threads()
+    resilience.reload(settings(first, retry={"max_attempts": 2}))
+    client.get("http://payments/")
+    assert threads() == [thread]
+    resilience.reload(settings(second))
+    assert nodes(resilience) == ["http://a"]  # until it answers; no call waits
+    client.get("http://payments/")
+    within(3.0, lambda: nodes(resilience) == ["http://b"])
+    within(3.0, lambda: thread not in threads())
+    assert first.closed
 
 
 class PerProcess:

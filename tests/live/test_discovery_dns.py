@@ -152,8 +152,8 @@ def test_it_is_asked_again_when_its_ttl_is_over_and_not_before(fleet):
         with Resilience(own) as resilience, resilience.client() as client:
             client.get("http://payments/")
             began = time.monotonic()
-            within(10.0, lambda: len(server.asked) >= 3)
-            assert 3.5 < time.monotonic() - began < 7.0
+            within(15.0, lambda: len(server.asked) >= 3)
+            assert 3.5 < time.monotonic() - began < 12.0
 
 
 def test_a_truncated_answer_is_asked_for_again_over_tcp(name_server):
@@ -349,6 +349,7 @@ def test_the_thread_is_beside_the_calls(name_server, fleet):
 
     with BadNameServer(treat) as server:
         own = settings("dns", name=NAME, port=servers[0].port, resolver=server.address, min_ttl=0.05)
+        own["upstreams"]["payments"]["discovery"]["timeout"] = 3.0
         with Resilience(own) as resilience, resilience.client() as client:
             client.get("http://payments/")
             silent.set()
@@ -357,8 +358,8 @@ def test_the_thread_is_beside_the_calls(name_server, fleet):
                 began = time.monotonic()
                 assert client.get("http://payments/").status_code == 200
                 slowest = max(slowest, time.monotonic() - began)
-            assert slowest < 0.5
-            within(5.0, lambda: status(resilience)["failing"] == "no name server answered in time")
+            assert slowest < 2.0
+            within(15.0, lambda: status(resilience)["failing"] == "no name server answered in time")
 
 
 def test_the_systems_name_servers_are_asked_where_none_are_given(monkeypatch):

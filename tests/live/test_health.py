@@ -235,6 +235,24 @@ def test_a_node_that_has_come_is_checked_soon_and_one_that_has_gone_no_longer(ca
     caller.run(resilience, body)
 
 
+def test_other_settings_are_followed_while_it_goes_on(node):
+    one = node()
+    resilience = Resilience(settings(one, health={"interval": 60.0}))
+    with resilience, resilience.client() as client:
+        client.get("http://payments/")
+        until_now(lambda: one.checks)
+        resilience.reload(settings(one, health={"path": "/other"}))
+        until_now(lambda: [request.target for request in one.server.requests].count("/other") >= 2)
+        one.server.play(lambda request: answer(503) if request.target == "/other" else answer(200))
+        until_now(lambda: not health_of(resilience)[0]["health"]["healthy"])
+        resilience.reload({"upstreams": {"payments": {"endpoints": [one.url]}}})
+        assert (health_of(resilience)[0]["health"], health_of(resilience)[0]["reasons"]) == (None, {})
+        time.sleep(0.3)  # what was under way
+        before = len(one.server.requests)
+        time.sleep(0.3)
+        assert len(one.server.requests) == before
+
+
 # One checker per process
 
 
@@ -393,7 +411,7 @@ def test_one_that_cancels_or_awaits_all_tasks_does_not_wait_for_checks(node):
 def run(code: str, *servers: FaultServer) -> subprocess.CompletedProcess[str]:
     """Python that is told the URLs, and in which every warning is an error."""
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(code), *(each.url for each in servers)],
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *(each.url for each in servers)],
         capture_output=True,
         text=True,
         timeout=50,

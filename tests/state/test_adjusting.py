@@ -29,6 +29,14 @@ def test_a_budget_keeps_its_tokens_and_fills_as_it_is_told():
     assert budget.tokens(0.4) == pytest.approx(2.9)
 
 
+def test_a_deposit_is_worth_what_it_was_when_it_was_made():
+    budget = RetryBudget(0.5, 0.0)
+    assert budget.withdraw(0.0)
+    budget.deposit(0.0)
+    budget.adjust(0.0, 0.0)
+    assert budget.tokens(0.0) == 2.5
+
+
 def test_a_budget_of_nothing_lets_nothing_through_once_it_is_spent():
     budget = RetryBudget(0.2, 1.0)
     budget.adjust(0.0, 0.0)

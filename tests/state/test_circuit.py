@@ -312,6 +312,15 @@ def test_a_late_success_does_not_close_an_open_circuit():
     assert circuit.current_state == "open"
 
 
+def test_successes_of_before_it_was_closed_by_hand_are_forgotten():
+    circuit = circuit_of()
+    feed(circuit, "SSSSS")
+    circuit.close()
+    assert max(circuit.evidence()) == float("-inf")
+    feed(circuit, "S")
+    assert circuit.evidence() == (0.0, float("-inf"))
+
+
 def test_a_late_failure_does_not_make_the_rest_longer():
     circuit = circuit_of()
     late = [circuit.acquire(0.0) for _ in range(10)]
