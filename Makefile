@@ -10,7 +10,7 @@ VENV ?= .venv
 PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 ACT ?= outage
-BENCH ?= overhead pipeline policies request_client throughput tail tail_at_scale choosing balance failover storm deadlines soak
+BENCH ?= overhead pipeline policies request_client throughput tail tail_at_scale choosing balance failover reload storm deadlines soak
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
