@@ -10,7 +10,7 @@ VENV ?= .venv
 PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 ACT ?= outage
-BENCH ?= overhead pipeline policies request_client throughput tail tail_at_scale choosing balance failover reload storm deadlines soak
+BENCH ?= overhead pipeline policies request_client simulate throughput tail tail_at_scale choosing balance failover reload storm deadlines soak
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -66,6 +66,7 @@ soak: $(READY)  ## Look for a minute whether anything grows
 pictures: $(READY)  ## Draw the pictures of the docs anew, with the simulation
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[docs]' -c constraints.txt
 	@$(BIN)/python docs/pictures/draw.py
+	@$(BIN)/python docs/pictures/scenarios.py
 
 .PHONY: check
 check: $(READY)  ## Lint, format, types, import direction

@@ -28,6 +28,7 @@ if typing.TYPE_CHECKING:
     from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
     from resilient_http.settings.models import Settings
     from resilient_http.settings.overrides import call_options
+    from resilient_http.simulate.plan import plan
     from resilient_http.transport import AsyncResilientTransport, ResilientTransport
     from resilient_http.upstreams.sources.source import Discovered, DiscoverySource
 
@@ -62,6 +63,7 @@ __all__ = [
     "detached",
     "enter_scope",
     "journal_of",
+    "plan",
     "remaining",
 ]
 
@@ -96,6 +98,7 @@ _HOMES = {
     "detached": "scope",
     "enter_scope": "scope",
     "journal_of": "journal",
+    "plan": "simulate.plan",
     "remaining": "scope",
 }
 

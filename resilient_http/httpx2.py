@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from resilient_http import resilience
+from resilient_http import plan, resilience
 from resilient_http.answers import Answer, answer_to
 from resilient_http.engines.backend import load_backend
 from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError, SettingsMistake
@@ -54,6 +54,7 @@ __all__ = [
     "detached",
     "enter_scope",
     "journal_of",
+    "plan",
     "remaining",
 ]
 

@@ -50,13 +50,14 @@ Respond = Callable[[Attempt, float], tuple[float, SimulatedReply | Fault]]
 
 
 class _Task:
-    """A coroutine and the one heap entry that may resume it."""
+    """A coroutine, and the number of the one heap entry that may resume it."""
 
-    __slots__ = ("coroutine", "token")
+    __slots__ = ("close", "due", "resume")
 
     def __init__(self, coroutine: Coroutine[float, None, Any]) -> None:
-        self.coroutine = coroutine
-        self.token = 0
+        self.resume = coroutine.send
+        self.close = coroutine.close
+        self.due = 0
 
 
 @coroutine
@@ -77,8 +78,8 @@ class SimulatedPort:
         self.rng = random.Random(seed)
         self._respond = respond
         self._clock = 0.0
-        self._order = itertools.count()
-        self._heap: list[tuple[float, int, _Task, int]] = []
+        self._order = itertools.count(1).__next__
+        self._heap: list[tuple[float, int, _Task]] = []
         self._running: _Task | None = None
 
     def now(self) -> float:
@@ -130,8 +131,8 @@ class SimulatedPort:
         finally:
             for number, (attempt, task) in enumerate(entrants):
                 attempt.lost = number != race.winner and not race.ended(number)
-                task.token += 1  # what would have resumed it does not
-                task.coroutine.close()
+                task.due = 0  # what would have resumed it does not
+                task.close()
         return *race.outcome, race.winner == HEDGE
 
     async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
@@ -160,17 +161,19 @@ class SimulatedPort:
                 raise
         return "granted" if ticket.granted or not limit.abandon(ticket) else "too late"
 
-    async def send(self, attempt: Attempt) -> Any:
+    @coroutine
+    def send(self, attempt: Attempt) -> Generator[float, None, Any]:
         """Ask the simulated endpoint, and keep to the attempt's deadline."""
         delay, answer = self._respond(attempt, self._clock)
         attempt.sent = answer is not Fault.UNREACHABLE
-        if self._clock + delay > attempt.expires:
-            delay, answer = attempt.expires - self._clock, Fault.TIMEOUT
-        if delay == math.inf:
+        until = self._clock + delay if delay > 0.0 else self._clock
+        if until > attempt.expires:
+            until, answer = max(self._clock, attempt.expires), Fault.TIMEOUT
+        if until == math.inf:
             message = "a simulated call waits for ever: give it a deadline"
             raise RuntimeError(message)
         try:
-            await self.sleep(delay)
+            yield until  # as _until() does, and one object less for each attempt
         except BaseException:
             attempt.fault = Fault.CANCELLED
             raise
@@ -246,21 +249,33 @@ class SimulatedPort:
         """Start a coroutine at an instant."""
         self._schedule(_Task(call), at)
 
+    def start(self, call: Coroutine[Any, None, Any], *, at: float) -> None:
+        """Run all that comes before an instant, and then a coroutine at once. Only from outside of run()."""
+        self.run(until=at)
+        self._clock = max(self._clock, at)
+        self._resume(_Task(call))
+
     def run(self, *, until: float = math.inf) -> None:
         """Run until nothing is left to do, or the clock has come to `until`. What a coroutine raises is raised here."""
-        while self._heap and self._heap[0][0] <= until:
-            instant, _, task, token = heapq.heappop(self._heap)
-            if token != task.token:
+        heap, pop, resume = self._heap, heapq.heappop, self._resume
+        while heap and heap[0][0] <= until:
+            instant, number, task = pop(heap)
+            if number != task.due:
                 continue  # it was woken before
             self._clock = max(self._clock, instant)
-            self._running = task
-            try:
-                self._schedule(task, task.coroutine.send(None))
-            except StopIteration:
-                pass
-            finally:
-                self._running = None
+            resume(task)
+
+    def _resume(self, task: _Task) -> None:
+        self._running = task
+        try:
+            instant = task.resume(None)
+        except StopIteration:
+            return
+        finally:
+            self._running = None
+        task.due = number = self._order()
+        heapq.heappush(self._heap, (instant, number, task))
 
     def _schedule(self, task: _Task, instant: float) -> None:
-        task.token += 1
-        heapq.heappush(self._heap, (instant, next(self._order), task, task.token))
+        task.due = number = self._order()
+        heapq.heappush(self._heap, (instant, number, task))

@@ -218,6 +218,21 @@ def test_a_caller_that_is_cancelled_in_the_queue_leaves_no_permit_behind(granted
     assert limit.in_flight == 0
 
 
+def test_a_call_is_started_at_its_instant_after_all_that_comes_before():
+    port, seen = SimulatedPort(never), []
+
+    async def sleeper(seconds):
+        seen.append(("begins", port.now()))
+        await port.sleep(seconds)
+        seen.append(("ends", port.now()))
+
+    port.start(sleeper(1.0), at=0.5)
+    port.start(sleeper(0.1), at=1.5)
+    assert seen == [("begins", 0.5), ("ends", 1.5), ("begins", 1.5)]
+    port.run()
+    assert seen[-1] == ("ends", 1.6)
+
+
 # Randomness
 
 
