@@ -68,6 +68,10 @@ pictures: $(READY)  ## Draw the pictures of the docs anew, with the simulation
 	@$(BIN)/python docs/pictures/draw.py
 	@$(BIN)/python docs/pictures/scenarios.py
 
+.PHONY: reference
+reference: $(READY)  ## Write the tables of docs/settings.md and its JSON Schema anew, from the models
+	@$(BIN)/python docs/reference.py
+
 .PHONY: check
 check: $(READY)  ## Lint, format, types, import direction
 	@$(BIN)/ruff check .

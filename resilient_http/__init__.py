@@ -26,6 +26,8 @@ if typing.TYPE_CHECKING:
     from resilient_http.journal import Journal, journal_of
     from resilient_http.resilience import Resilience
     from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
+    from resilient_http.settings.advice import Advice, advise
+    from resilient_http.settings.loading import load_settings
     from resilient_http.settings.models import Settings
     from resilient_http.settings.overrides import call_options
     from resilient_http.simulate.plan import plan
@@ -33,6 +35,7 @@ if typing.TYPE_CHECKING:
     from resilient_http.upstreams.sources.source import Discovered, DiscoverySource
 
 __all__ = [
+    "Advice",
     "Answer",
     "Arrival",
     "AsyncClient",
@@ -57,17 +60,20 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SettingsMistake",
+    "advise",
     "answer_to",
     "call_options",
     "deadline",
     "detached",
     "enter_scope",
     "journal_of",
+    "load_settings",
     "plan",
     "remaining",
 ]
 
 _HOMES = {
+    "Advice": "settings.advice",
     "Answer": "answers",
     "Arrival": "inbound",
     "AsyncClient": "client",
@@ -92,12 +98,14 @@ _HOMES = {
     "Settings": "settings.models",
     "SettingsError": "errors",
     "SettingsMistake": "errors",
+    "advise": "settings.advice",
     "answer_to": "answers",
     "call_options": "settings.overrides",
     "deadline": "scope",
     "detached": "scope",
     "enter_scope": "scope",
     "journal_of": "journal",
+    "load_settings": "settings.loading",
     "plan": "simulate.plan",
     "remaining": "scope",
 }

@@ -157,6 +157,7 @@ class Call:
         budget: Seconds that this deadline granted.
         streamed: Whether the user reads the body; then an attempt ends at its headers for the policies.
         method: Method of the current hop.
+        route: The template of the upstream's settings that the current hop fits, as "GET /charges/{id}", or None.
         request: The current hop's request, opaque to the policies.
         repeatable: Whether sending twice has the effect of sending once.
         replayable: Whether the body can be sent twice.
@@ -181,6 +182,7 @@ class Call:
     expires = math.inf
     budget = math.inf
     upstream = ""
+    route: str | None = None
     request: Any = None
     headers: tuple[tuple[str, str], ...] = ()
     repeatable = True

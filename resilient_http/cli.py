@@ -14,7 +14,7 @@ from types import ModuleType
 
 from resilient_http.errors import SettingsError
 
-COMMANDS: tuple[str, ...] = ("plan", "simulate")
+COMMANDS: tuple[str, ...] = ("check", "plan", "schema", "simulate")
 UNUSABLE = 2
 
 

@@ -207,7 +207,7 @@ class AsyncCalls(_Calls, _Async):
                     sending = self._send_plain(transport, request, call)
                 else:
                     if self._runs_code_of_the_users(options.get("auth", self.auth)):
-                        grace = dispatcher.bound_early(call, request.url)
+                        grace = dispatcher.bound_early(call, request)
                     sending = super().send(request, stream=stream, **options)
                 response = await port.guarded(call, sending, grace=grace)
             except BaseException as exc:

@@ -116,15 +116,18 @@ class SettingsMistake:
         path: Where: keys and positions, from the root down.
         message: What is wrong, with the value where it may be shown.
         known: For an unknown key the ones that may have been meant: the nearest, or all.
+        source: The file, or the environment variable, that it stands in; "" for what the caller has given.
     """
 
     path: tuple[str, ...]
     message: str
     known: tuple[str, ...] = ()
+    source: str = ""
 
     def __str__(self) -> str:
         """One line, with the dotted path."""
-        return f"{'.'.join(self.path) or 'settings'}: {self.message}{suggestion(self.known)}"
+        before = f"{self.source}: " if self.source else ""
+        return f"{before}{'.'.join(self.path) or 'settings'}: {self.message}{suggestion(self.known)}"
 
 
 def suggestion(known: tuple[str, ...]) -> str:

@@ -283,13 +283,17 @@ class StreamReclaimed(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallFinished(Event):
-    """A call ended. `duration` in seconds, `attempts` counts the sent ones, `error` names the exception if any."""
+    """A call ended. `duration` in seconds, `attempts` counts the sent ones, `error` names the exception if any.
+
+    `route` is the template of the settings that its last hop fits, as "GET /charges/{id}", or None.
+    """
 
     method: str
     duration: float
     attempts: int
     status: int | None
     error: str | None
+    route: str | None = None
 
 
 Listener = Callable[[Event], None]

@@ -19,11 +19,14 @@ from resilient_http.inbound import Arrival
 from resilient_http.journal import Journal, journal_of
 from resilient_http.over_httpx2 import AsyncClient, AsyncResilientTransport, Client, ResilientTransport
 from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
+from resilient_http.settings.advice import Advice, advise
+from resilient_http.settings.loading import load_settings
 from resilient_http.settings.models import Settings
 from resilient_http.settings.overrides import call_options
 from resilient_http.upstreams.sources.source import Discovered, DiscoverySource
 
 __all__ = [
+    "Advice",
     "Answer",
     "Arrival",
     "AsyncClient",
@@ -48,12 +51,14 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SettingsMistake",
+    "advise",
     "answer_to",
     "call_options",
     "deadline",
     "detached",
     "enter_scope",
     "journal_of",
+    "load_settings",
     "plan",
     "remaining",
 ]

@@ -37,7 +37,8 @@ class Resilience:
     no connection, and no circuit, with its parent.
 
     Args:
-        settings: A mapping, or Settings(...); validated at once. None is all defaults.
+        settings: A mapping, Settings(...), or the path of a file, over which the environment goes; see load_settings().
+            Validated at once. None is all defaults.
         listeners: Plain functions that are called with each event (see resilient_http.events).
         circuit_listeners: pybreaker listeners, for every circuit.
 
@@ -47,7 +48,7 @@ class Resilience:
 
     def __init__(
         self,
-        settings: Mapping[str, Any] | Settings | None = None,
+        settings: Mapping[str, Any] | Settings | str | os.PathLike[str] | None = None,
         *,
         listeners: Sequence[Listener] = (),
         circuit_listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
@@ -162,7 +163,9 @@ class Resilience:
         """Close the connections of this event loop's async clients, and those of sync clients."""
         await self._control.aclose()
 
-    def reload(self, settings: Mapping[str, Any] | Settings, *, by: str = "") -> tuple[Change, ...]:
+    def reload(
+        self, settings: Mapping[str, Any] | Settings | str | os.PathLike[str], *, by: str = ""
+    ) -> tuple[Change, ...]:
         """Go by other settings from now on: all of them or none. Thread-safe; calls under way end as they began.
 
         What an upstream knows goes on (circuits, windows, budgets, latency, connections), also where a number of its

@@ -78,15 +78,16 @@ class Dispatcher:
             call.span = CallSpan(call)
         return call
 
-    def bound_early(self, call: Call, url: Any) -> float:
-        """Apply the deadline of the URL's upstream before the first hop does: code of the user's comes before it.
+    def bound_early(self, call: Call, request: Any) -> float:
+        """Apply the deadline of the request's upstream before the first hop does: code of the user's comes before it.
 
         Returns:
             Seconds beyond it that our own layers may take: for a wait that ends at the deadline to be judged, and for
             a fallback to ask its store.
         """
-        upstream = self.registry.find(url)
-        total, fallback = upstream.settings.timeout.total, upstream.settings.fallback
+        upstream = self.registry.find(request.url)
+        settings = upstream.settings_of(_route_of(upstream, request))
+        total, fallback = settings.timeout.total, settings.fallback
         if total is not None and upstream.enabled:
             call.bound(call.started + total, total)
         stale = None if fallback is None else fallback.stale
@@ -103,7 +104,7 @@ class Dispatcher:
             journal = call.journal
             took = call.port.now() - call.started
             name = None if error is None else type(error).__name__
-            self.hub.emit(CallFinished(journal.upstream, call.method, took, journal.sent, status, name))
+            self.hub.emit(CallFinished(journal.upstream, call.method, took, journal.sent, status, name, call.route))
 
     def joined(self, owner: object) -> Call | None:
         """The call that this hop belongs to, or None: the one that the client of this very transport has opened.
@@ -118,7 +119,8 @@ class Dispatcher:
         """One pass of the call: request in, response out. Exceptions of ours are the backend's too."""
         try:
             upstream = self.registry.find(request.url)
-            pipeline = upstream.pipeline_of(request.extensions.get(EXTENSION))
+            call.route = None if upstream.routes is None else _route_of(upstream, request)
+            pipeline = upstream.pipeline_of(request.extensions.get(EXTENSION), call.route)
             self._enter(call, upstream, pipeline, request)
             response = await pipeline.run(call)
         except ResilienceError as exc:
@@ -181,6 +183,10 @@ class Dispatcher:
             return  # malformed, in its host's IDNA too: httpx will say so to the user
         if upstream.nodes.is_one(f"{location.scheme}://{host}{port}"):
             response.headers["location"] = str(location.copy_with(scheme=url.scheme, host=upstream.name, port=None))
+
+
+def _route_of(upstream: Upstream, request: Any) -> str | None:
+    return None if upstream.routes is None else upstream.routes.find(request.method, request.url.raw_path)
 
 
 class Host(Protocol):

@@ -3,7 +3,13 @@
 from django.apps import AppConfig
 from django.core.checks import register
 
-from resilient_http_django.checks import check_middleware, check_settings, check_worker_timeout
+from resilient_http_django.checks import (
+    check_exposures,
+    check_likely_mistakes,
+    check_middleware,
+    check_settings,
+    check_worker_timeout,
+)
 from resilient_http_django.tasks import detach_tasks
 
 
@@ -18,4 +24,6 @@ class ResilientHttpConfig(AppConfig):
         register(check_settings, "resilient_http")
         register(check_middleware, "resilient_http")
         register(check_worker_timeout, "resilient_http")
+        register(check_likely_mistakes, "resilient_http")
+        register(check_exposures, "resilient_http", deploy=True)
         detach_tasks()

@@ -3,18 +3,21 @@
     resilient_http.E001     a setting is wrong
     resilient_http.W001     the middleware is missing
     resilient_http.W002     a request may last longer than gunicorn lets its worker live
+    resilient_http.W003 to W009, and with --deploy W101 to W105
+                            what is likely wrong; see docs/settings.md
 
 Silence one with SILENCED_SYSTEM_CHECKS, as any.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name
 
-from resilient_http import Resilience, SettingsError, SettingsMistake
+from resilient_http import Resilience, SettingsError, SettingsMistake, advise
 from resilient_http_django.conf import NAME, read_settings
 from resilient_http_django.gunicorn import worker_timeout
 
@@ -56,8 +59,32 @@ def check_worker_timeout(app_configs: Any, **options: Any) -> list[CheckMessage]
     return [Warning(message, hint, id="resilient_http.W002")]
 
 
+def check_likely_mistakes(app_configs: Any, **options: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's shape
+    """W003 to W009: what is likely wrong."""
+    return _advice(deploy=False)
+
+
+def check_exposures(app_configs: Any, **options: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's shape
+    """W101 to W105, with --deploy: what lets others in."""
+    return _advice(deploy=True)
+
+
+def _advice(*, deploy: bool) -> list[CheckMessage]:
+    try:
+        settings = read_settings()
+    except SettingsError:
+        return []  # E001 says so
+    found = advise(settings, deploy=deploy, worker_timeout=worker_timeout(), environment=os.environ)
+    return [
+        Warning(f"{each.origin}: {each.message}.", each.hint, id=f"resilient_http.{each.id}")
+        for each in found
+        if each.deploy is deploy
+    ]
+
+
 def _message(mistake: SettingsMistake) -> str:
-    return f"{mistake.path[0]}: {mistake.message}" if mistake.path else mistake.message
+    where = ": ".join(filter(None, (mistake.source, ".".join(mistake.path))))
+    return f"{where}: {mistake.message}" if where else mistake.message
 
 
 def _hint(mistake: SettingsMistake) -> str:
@@ -65,4 +92,4 @@ def _hint(mistake: SettingsMistake) -> str:
         return f"Did you mean {mistake.known[0]}?"
     if mistake.known:
         return f"Known here: {', '.join(mistake.known)}."
-    return f"Correct it in {NAME}, or leave it out for the default."
+    return f"Correct it in {mistake.source or NAME}, or leave it out for the default."

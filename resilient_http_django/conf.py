@@ -5,12 +5,13 @@ The setting is read when it is first needed, and again after it has changed (ove
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
-from resilient_http import Resilience, Settings
+from resilient_http import Resilience, Settings, SettingsError, load_settings
 
 NAME = "RESILIENT_HTTP"
 
@@ -19,12 +20,18 @@ _made: dict[str, Resilience] = {}
 
 
 def read_settings() -> Settings:
-    """RESILIENT_HTTP, validated; all defaults when it is not set.
+    """RESILIENT_HTTP, or the file that it names, with the environment over it; validated. All defaults without it.
 
     Raises:
         SettingsError: Something is wrong in it; it names the path, `RESILIENT_HTTP["UPSTREAMS"]...`, and the value.
     """
-    return Settings.from_upper_case(getattr(django_settings, NAME, {}), root=NAME)
+    raw = getattr(django_settings, NAME, {})
+    if isinstance(raw, (str, os.PathLike)):
+        try:
+            return load_settings(raw)
+        except OSError as exc:
+            raise SettingsError(f"{NAME}: {exc}", path=NAME, value=raw) from None
+    return Settings.from_upper_case(raw, root=NAME, environment=os.environ)
 
 
 def get_resilience() -> Resilience:

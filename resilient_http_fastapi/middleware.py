@@ -15,7 +15,7 @@ from resilient_http import Arrival, Resilience, SettingsError, enter_scope
 from resilient_http_fastapi.inbox import Inbox
 from resilient_http_fastapi.outbox import Outbox, has_handler
 from resilient_http_fastapi.routes import Timeout, timeout_of
-from resilient_http_fastapi.settings import Source, load_settings
+from resilient_http_fastapi.settings import Source, settings_of
 from resilient_http_fastapi.state import KEY, RequestState, header_of
 
 
@@ -107,7 +107,7 @@ class ResilientHttpMiddleware:
     def _resilience(self, scope: ASGIScope) -> Resilience:
         made = self._made.get(KEY)
         if made is None:
-            made = self._made.setdefault(KEY, Resilience(load_settings(self._settings)))
+            made = self._made.setdefault(KEY, Resilience(settings_of(self._settings)))
             # Where no lifespan runs, the end of the app is the end of its connections.
             self._at_end = weakref.finalize(self, made.close)
             state = getattr(scope.get("app"), "state", None)

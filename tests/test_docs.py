@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import http.server
+import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -12,33 +14,19 @@ from pathlib import Path
 
 import pytest
 
+from resilient_http import advise, load_settings
 from resilient_http.events import Event
-from resilient_http.settings.circuit import SharedCircuitSettings, SlowCallSettings
-from resilient_http.settings.discovery import (
-    ConsulSettings,
-    DiscoverySettings,
-    DnsSettings,
-    EtcdSettings,
-    SrvSettings,
-)
+from resilient_http.settings import exposures, likely_mistakes
 from resilient_http.settings.endpoints import EndpointSettings
-from resilient_http.settings.fallback import FallbackSettings, FixedResponseSettings, StaleSettings
-from resilient_http.settings.guards import GuardRetrySettings, GuardTimeoutSettings
-from resilient_http.settings.health import HealthSettings
-from resilient_http.settings.inbound import InboundSettings
-from resilient_http.settings.limits import RateLimitSettings
+from resilient_http.settings.guards import GuardSettings
+from resilient_http.settings.keys import keys
 from resilient_http.settings.models import Settings, UpstreamSettings
-from resilient_http.settings.shared import SharedSettings
-from resilient_http.settings.validation import Model
-from resilient_http.settings.watch import (
-    WatchConsulSettings,
-    WatchEtcdSettings,
-    WatchHttpSettings,
-    WatchRedisSettings,
-    WatchSettings,
-)
+from resilient_http.settings.schema import schema
 
 ROOT = Path(__file__).parent.parent
+_spec = importlib.util.spec_from_file_location("reference", ROOT / "docs/reference.py")
+reference = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(reference)
 PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
 
 
@@ -78,47 +66,41 @@ def test_the_ten_lines_go_to_the_node_that_is_up(node, refused_url):
     assert all(line.startswith("200 GET files: attempt 1 at http://127.0.0.1:") for line in lines)
 
 
-def test_the_settings_table_is_what_the_models_say():
-    text = (ROOT / "docs/settings.md").read_text()
-    told = dict(re.findall(r"^\| `([\w.]+)` \| ?(.*?) ?\|", text, re.MULTILINE))
-    real = {
-        "enabled": _shown(Settings.model_fields["enabled"].default),
-        "backend": _shown(Settings.model_fields["backend"].default),
-        "engine": _shown(Settings.model_fields["engine"].default),
-        "zone": _shown(Settings.model_fields["zone"].default),
-        "shared": _shown(Settings.model_fields["shared"].default),
-        "watch": _shown(Settings.model_fields["watch"].default),
-        **_flat(WatchSettings, "watch."),
-        **_flat(WatchEtcdSettings, "watch.etcd."),
-        **_flat(WatchConsulSettings, "watch.consul."),
-        **_flat(WatchRedisSettings, "watch.redis."),
-        **_flat(WatchHttpSettings, "watch.http."),
-        "defaults": "",
-        "upstreams": "none",
-        "guards": "none",
-        **_flat(InboundSettings, "inbound."),
-        **_flat(SharedSettings, "shared."),
-        **_flat(UpstreamSettings),
-        **_flat(SlowCallSettings, "circuit.slow_call."),
-        **_flat(SharedCircuitSettings, "circuit.shared."),
-        **_flat(RateLimitSettings, "rate_limit."),
-        **_flat(HealthSettings, "health."),
-        **_flat(EndpointSettings),
-        **_flat(DiscoverySettings, "discovery."),
-        **_flat(DnsSettings, "discovery.dns."),
-        **_flat(SrvSettings, "discovery.srv."),
-        **_flat(EtcdSettings, "discovery.etcd."),
-        **_flat(ConsulSettings, "discovery.consul."),
-        **_flat(FallbackSettings, "fallback."),
-        **_flat(FixedResponseSettings, "fallback.response."),
-        **_flat(StaleSettings, "fallback.stale."),
-        **_flat(GuardTimeoutSettings, "guard.timeout."),
-        **_flat(GuardRetrySettings, "guard.retry."),
-        "guard.circuit": "as above",
-        "guard.concurrency": "as above",
-    }
+def test_the_tables_and_the_schema_are_what_the_models_say():
+    text = reference.PAGE.read_text()
+    assert reference.page(text) == text, "make reference"
+    assert json.loads(reference.SCHEMA.read_text()) == schema(), "make reference"
 
-    assert told == real
+
+def test_every_key_stands_in_one_table():
+    asked = [found[2] for found in reference.TABLE.finditer(reference.PAGE.read_text())]
+    told = [".".join(key.path) for each in asked for key in reference.asked_for(each)]
+    # A route's sections, and a guard's circuit and concurrency, are an upstream's; endpoints have a table of theirs.
+    elsewhere = re.compile(
+        r"(defaults|upstreams|guards)\..*|guard\.(circuit|concurrency)\..*"
+        r"|routes(\.\*\.(timeout|retry|hedge|fallback)\..*)?|endpoints\..*"
+    )
+    models = [(Settings, ()), (UpstreamSettings, ()), (GuardSettings, ("guard",)), (EndpointSettings, ())]
+    known = [".".join(key.path) for model, prefix in models for key in keys(model, prefix)]
+    assert sorted(told) == sorted([key for key in known if not elsewhere.fullmatch(key)] + ["routes"])
+
+
+def test_every_key_has_a_meaning():
+    assert [key.path for key in keys(Settings) if not key.text] == []
+
+
+def test_the_toml_of_the_page_is_valid_and_right(tmp_path):
+    (example,) = re.findall(r"```toml\n(.*?)```", reference.PAGE.read_text(), re.DOTALL)
+    (tmp_path / "settings.toml").write_text(example)
+    settings = load_settings(tmp_path / "settings.toml", environment=None)
+    assert advise(settings, deploy=True) == ()
+    assert settings.upstreams["payments"].routes["GET /reports/{id}"].hedge is None
+
+
+def test_the_page_names_every_advice():
+    told = re.findall(r"^\| (W\d+) \|", reference.PAGE.read_text(), re.MULTILINE)
+    rules = [*likely_mistakes.RULES, "W009", *exposures.RULES, *exposures.OF_THE_PROCESS]
+    assert told == rules
 
 
 def test_the_guide_names_every_event_and_no_other():
@@ -136,27 +118,3 @@ def _run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
     )
-
-
-def _flat(model: type[Model], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, field in model.model_fields.items():
-        if isinstance(field.default, Model):
-            flat |= _flat(type(field.default), f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = "(required)" if field.is_required() else _shown(field.default)
-    return flat
-
-
-def _shown(value: object) -> str:
-    if value is None or value == {}:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "none"
-    if isinstance(value, tuple):
-        return " ".join(map(str, value)) or "none"
-    if isinstance(value, int):
-        return str(value)
-    return f'"{value}"' if isinstance(value, str) else f"{value:g}"

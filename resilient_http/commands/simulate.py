@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from resilient_http.commands.settings_file import load_settings
 from resilient_http.errors import SettingsError
+from resilient_http.settings.loading import load_settings
 from resilient_http.settings.models import Settings
 from resilient_http.simulate.picture import check_drawable, draw
 from resilient_http.simulate.plain import plain
@@ -24,7 +24,7 @@ SAID_EVERY = 1.0
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Those of its own."""
-    parser.add_argument("settings", metavar="SETTINGS", nargs="?", help="settings, TOML or JSON")
+    parser.add_argument("settings", metavar="SETTINGS", nargs="?", help="settings: .toml, .yaml, .yml or .json")
     parser.add_argument("--scenario", metavar="NAME|FILE", help="what happens: one of --list, or a TOML file")
     parser.add_argument("--list", action="store_true", help="the scenarios that come with the library")
     parser.add_argument(
@@ -58,7 +58,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _settings(file: str, options: argparse.Namespace) -> Settings:
-    return plain(load_settings(options.settings)) if file == PLAIN else load_settings(file)
+    return (
+        plain(load_settings(options.settings, environment=None))
+        if file == PLAIN
+        else load_settings(file, environment=None)
+    )
 
 
 def _result(file: str, settings: Settings, options: argparse.Namespace) -> Result:

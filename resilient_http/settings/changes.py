@@ -12,10 +12,11 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from resilient_http.errors import SettingsError, SettingsMistake
+from resilient_http.settings.keys import ANEW, reloads
 from resilient_http.settings.models import Settings
 from resilient_http.settings.validation import Model
 
-FIXED = ("backend", "engine", "shared", "watch")
+FIXED = tuple(name for name, reload in reloads(Settings).items() if reload == ANEW)
 """What the connections and threads of a process are made of."""
 
 ABSENT: Final = "(none)"

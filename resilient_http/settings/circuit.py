@@ -32,7 +32,7 @@ class SilentSettings(Model):
     """When an attempt that something shorter than `timeout.attempt` cut is a failure of the endpoint's.
 
     Attributes:
-        after: Seconds without an answer, while it is not known how long one usually takes.
+        after: Seconds without an answer after which it is, while it is not known how long one usually takes.
         least: Seconds without an answer below which it never is, by itself.
         factor: How many times the endpoint's p95 is too long.
         in_a_row: How many in a row are, that each waited `least` with no answer between them.
@@ -72,7 +72,8 @@ class CircuitSettings(Model):
         quiet_streak: The same while fewer than `min_calls` attempts are known.
         failures: Failures within `window_span` that open the circuit, however many attempts succeeded.
         slow_call: See SlowCallSettings; None for no such rule.
-        outcomes: Status to what an answer counts as ("success", "neutral", "error", "failure"), over the table.
+        outcomes: Status to what an answer counts as ("success", "neutral", "error", "failure"), over the table,
+            as `{429: "failure"}`.
         silent: See SilentSettings.
         open_for: Seconds until the first probe; doubles each time a probe fails.
         max_open_for: Where the doubling ends, seconds.

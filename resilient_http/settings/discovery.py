@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
+from resilient_http.settings.keys import SECONDS
 from resilient_http.settings.network import TlsSettings
 from resilient_http.settings.validation import LABEL, Model, mistake_at, not_bool, split_url
 from resilient_http.settings.values import Imported, Seconds, is_async
@@ -26,7 +27,7 @@ def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-Listed = BeforeValidator(_listed)
+Listed = BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...])
 
 
 def _is_host_name(name: str) -> str:
@@ -37,7 +38,15 @@ def _is_host_name(name: str) -> str:
 
 
 class _NameServiceSettings(Model):
-    """What questions to a name service have in common."""
+    """What questions to a name service have in common.
+
+    Attributes:
+        name: The name.
+        scheme: "http" or "https".
+        resolver: Name servers as "10.0.0.53:53", one or a list; none for the system's.
+        min_ttl: Fewest seconds between two questions, whatever the answer says.
+        max_ttl: Most seconds between two questions.
+    """
 
     name: Name
     scheme: Scheme = "http"
@@ -75,7 +84,7 @@ class DnsSettings(_NameServiceSettings):
     """The addresses (A, AAAA) of a name. The name is also the `Host` header and the TLS name, unless `host` is given.
 
     Attributes:
-        name: The name.
+        name: The name. It is also the `Host` header and the TLS name, unless `host` is given.
         port: Port of every node.
         scheme: "http" or "https".
         family: "any", or only "ipv4" or "ipv6" addresses.
@@ -153,7 +162,7 @@ class ConsulSettings(Model):
     passing: bool = True
     scheme: Scheme = "http"
     token: SecretStr | None = None
-    wait: Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=600)] = 60.0
+    wait: Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=600), SECONDS] = 60.0
     tls: TlsSettings = TlsSettings()
 
     @field_validator("url")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -22,6 +23,9 @@ class EndpointSettings(Model):
         backup: Used only when no other endpoint is admitted, or the call has tried all others.
         zone: Where it stands: endpoints of the root's `zone` are preferred. None where that is not known.
     """
+
+    short: ClassVar[Mapping[str, Any]] = {"type": "string", "format": "uri"}
+    listed: ClassVar[bool] = True
 
     url: str
     weight: Annotated[float, BeforeValidator(not_bool), Field(gt=0, allow_inf_nan=False)] = 1.0
@@ -77,13 +81,16 @@ class BalanceSettings(Model):
         by: "p2c" (of two drawn at random, the one with fewer requests in flight), "weighted" (in turn), "ewma" (p2c by
             latency), or "hash" (calls with the same key go to the same endpoint).
         header: For "hash": the request header that is the key.
-        key: For "hash": a plain function of the request that gives the key, a string, or None for none.
+        key: For "hash": a plain function of the request, or its dotted path, that gives the key, a string, or None for
+            none.
         bound: For "hash": how many times its share of what is in flight an endpoint may have. Above 1.
         decay: For "ewma": seconds in which an old latency fades to 1/e.
         slow_start: Seconds over which an endpoint that is new, or back, takes its share; None for at once.
         panic: Share of the endpoints; when more are to be left alone because they are slow, ill or asked for it, all
             are used. 0 < share <= 1.
     """
+
+    short: ClassVar[Mapping[str, Any]] = {"enum": ["p2c", "weighted", "ewma"]}
 
     by: Literal["p2c", "weighted", "ewma", "hash"] = "p2c"
     header: HeaderName | None = None

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from resilient_http.settings.keys import BYTES
 from resilient_http.settings.validation import Model, not_bool
 from resilient_http.settings.values import (
     Count,
@@ -67,8 +68,8 @@ class StaleSettings(Model):
             seconds) and delete(key), as Django's caches are. It is used in threads of its own.
         key: A plain function of the request, or its dotted path, that says whose answer it is in a word (None or "":
             keep none). Without one, requests with Authorization, Cookie or an API key are left alone.
-        max_entries: Most requests whose answers the memory holds.
-        max_bytes: Most bytes that the memory holds; one answer takes at most a sixteenth.
+        max_entries: Most requests of an upstream whose answers the memory holds.
+        max_bytes: Most bytes that the memory of an upstream holds; one answer takes at most a sixteenth.
         wait: Most seconds that a call which has failed waits for a store outside.
     """
 
@@ -76,7 +77,7 @@ class StaleSettings(Model):
     store: Imported = "memory"
     key: KeyFunction | None = None
     max_entries: Count = 1000
-    max_bytes: Count = 16_777_216
+    max_bytes: Annotated[Count, BYTES] = 16_777_216
     wait: Seconds = 0.1
 
     @field_validator("store", mode="after")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -32,6 +32,8 @@ class HealthSettings(Model):
         statuses: What a good answer has; none for any from 200 to 299.
         check: A plain function of the response, or its dotted path, that says whether it is good; instead of statuses.
     """
+
+    short: ClassVar[Mapping[str, Any]] = {"type": "string"}
 
     path: Annotated[str, AfterValidator(_is_path)]
     method: Literal["GET", "HEAD", "OPTIONS"] = "GET"

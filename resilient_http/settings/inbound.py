@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from resilient_http.settings.keys import SECONDS
 from resilient_http.settings.network import DeadlineHeader
 from resilient_http.settings.validation import Model, not_bool
 from resilient_http.settings.values import HeaderName, Seconds
@@ -18,7 +19,9 @@ class InboundSettings(Model):
     Attributes:
         timeout: Seconds that an inbound request has, or None for no deadline of its own. A view or route may have its
             own.
-        deadline_headers: Headers in which a caller says how long it will wait. They shorten the timeout.
+        deadline_headers: Headers in which a caller says how long it will wait. They shorten the timeout. A
+            name where that tells the unit (`grpc-timeout`, or one that ends in `-ms`), else
+            `{"name": "request-timeout", "unit": "s"}`; units are "ms", "s" and "grpc".
         max: Most seconds to which a deadline header of a trusted peer lengthens the timeout.
         trusted_peers: IP addresses and networks (CIDR) whose deadline headers may lengthen and whose queue header is
             believed; "unix" for connections over a Unix socket.
@@ -40,7 +43,7 @@ class InboundSettings(Model):
     queue_header: HeaderName | None = "x-request-start"
     repeat_header: HeaderName | None = "x-envoy-attempt-count"
     priority_header: HeaderName | None = None
-    reserve: Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)] = 0.05
+    reserve: Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False), SECONDS] = 0.05
     cancel_on_disconnect: bool = True
     answers: bool = True
 

@@ -6,13 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from resilient_http.settings.keys import PER_SECOND, SECONDS, SHARE
 from resilient_http.settings.validation import Model, mistake_at, not_bool
 from resilient_http.settings.values import Count, HeaderName, Ratio, Seconds, Size
 
 Priority = Literal["sheddable", "default", "critical"]
-PositiveRate = Annotated[float, BeforeValidator(not_bool), Field(gt=0, allow_inf_nan=False)]
-Patience = Annotated[float, BeforeValidator(not_bool), Field(ge=0, le=604_800, allow_inf_nan=False)]
-ProperRatio = Annotated[float, BeforeValidator(not_bool), Field(ge=0, lt=1, allow_inf_nan=False)]
+PositiveRate = Annotated[float, BeforeValidator(not_bool), Field(gt=0, allow_inf_nan=False), PER_SECOND]
+Patience = Annotated[float, BeforeValidator(not_bool), Field(ge=0, le=604_800, allow_inf_nan=False), SECONDS]
+ProperRatio = Annotated[float, BeforeValidator(not_bool), Field(ge=0, lt=1, allow_inf_nan=False), SHARE]
 
 
 class AdaptiveSettings(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -19,6 +19,9 @@ class DeadlineHeader(Model):
         name: Its name.
         unit: "ms", "s", or "grpc" (digits and one of H M S m u n). grpc-timeout and names that end in -ms need none.
     """
+
+    short: ClassVar[Mapping[str, Any]] = {"type": "string"}
+    listed: ClassVar[bool] = True
 
     name: OwnHeaderName
     unit: Literal["ms", "s", "grpc"]

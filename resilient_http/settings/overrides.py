@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from resilient_http.errors import SettingsError, suggestion
 from resilient_http.settings.merging import as_raw, merge
 from resilient_http.settings.models import UpstreamSettings
-from resilient_http.settings.validation import nearest, settings_error
+from resilient_http.settings.routes import SHARED
+from resilient_http.settings.validation import mistakes_in, nearest, settings_error
 
 EXTENSION = "resilient_http"
 OVERRIDABLE = ("retry", "hedge", "idempotency_key", "priority", "fallback")
-SHARED = {"retry": ("budget",), "fallback": ("stale",)}
 
 
 class Unset(Enum):
@@ -81,9 +81,9 @@ def overridden(settings: UpstreamSettings, overrides: Any) -> UpstreamSettings:
                 message = f"{path}.{key}.{shared}: all calls of the upstream share it; change it in the settings"
                 raise SettingsError(message, path=f"{path}.{key}.{shared}", value=value[shared])
     try:
-        return UpstreamSettings(**merge(as_raw(settings), overrides))
+        return UpstreamSettings(**merge(as_raw(settings.routed(None)), overrides))
     except ValidationError as exc:
-        raise settings_error(exc, below=("extensions", EXTENSION)) from None
+        raise settings_error(mistakes_in(exc, UpstreamSettings, ("extensions", EXTENSION))) from None
 
 
 def frozen(value: Any) -> Any:

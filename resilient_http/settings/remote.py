@@ -21,9 +21,10 @@ from pydantic import ValidationError
 from resilient_http.errors import SettingsError, SettingsMistake
 from resilient_http.settings.endpoints import EndpointSettings
 from resilient_http.settings.models import Settings
+from resilient_http.settings.origins import Source
 from resilient_http.settings.validation import nearest
 
-NAME: Final = "*"  # stands for a name: of an upstream, or of a guard
+NAME: Final = "*"  # stands for a name: of an upstream, a route or a guard
 SWITCHES: Final = "switches"
 
 _RETRY = (
@@ -46,6 +47,13 @@ def _below(section: str, *keys: str) -> tuple[str, ...]:
     return tuple(f"{section}.{key}" for key in keys)
 
 
+_ROUTE = (
+    *_below("timeout", "total", "attempt", "connect", "read", "write", "pool"),
+    *_below("retry", *(key for key in _RETRY if not key.startswith("budget")), "statuses", "faults"),
+    *_below("hedge", "delay", "observe"),
+    *_below("fallback", "statuses", "observe"),
+    "priority",
+)
 OF_AN_UPSTREAM: Final = (
     *_below("timeout", "total", "attempt", "connect", "read", "write", "pool"),
     *_below("retry", *_RETRY, "statuses", "faults"),
@@ -55,6 +63,7 @@ OF_AN_UPSTREAM: Final = (
     *_below("rate_limit", "rate", "burst", "wait", "observe"),
     *_below("pauses", "endpoint", "route", "by", "observe"),
     *_below("fallback", "statuses", "observe"),
+    *_below(f"routes.{NAME}", *_ROUTE),
     "pool.max_connections",
     "priority",
 )
@@ -78,12 +87,15 @@ ALLOWED: Final = frozenset(
 Tree = dict[str, "Tree"]
 
 
-def laid_over(own: Settings, document: Mapping[str, Any], *, endpoints: bool = False) -> Settings:
+def laid_over(
+    own: Settings, document: Mapping[str, Any], where: str = "from afar", *, endpoints: bool = False
+) -> Settings:
     """The settings of a process with a document from afar over them.
 
     Args:
         own: The settings, as they were written.
         document: Settings, but for what stands under "switches".
+        where: What a person calls the place that it comes from.
         endpoints: Whether it may say which nodes there are.
 
     Raises:
@@ -93,7 +105,7 @@ def laid_over(own: Settings, document: Mapping[str, Any], *, endpoints: bool = F
     refused = (*_refused(document, _TREE, ()), *_other_nodes(document, own, endpoints=endpoints))
     if refused:
         raise SettingsError("\n".join(map(str, refused)), path=".".join(refused[0].path), mistakes=refused)
-    return own.under(document) if document else own
+    return own.under((Source(where, "remote"), document)) if document else own
 
 
 def _refused(raw: Any, allowed: Tree, path: tuple[str, ...]) -> Iterator[SettingsMistake]:

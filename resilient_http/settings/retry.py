@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -42,6 +43,9 @@ class AnswerHeader(Model):
         name: Its name.
         value: What it must say, None for anything. Compared without case.
     """
+
+    short: ClassVar[Mapping[str, Any]] = {"type": "string"}
+    listed: ClassVar[bool] = True
 
     name: HeaderName
     value: str | None = None

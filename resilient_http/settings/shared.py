@@ -21,8 +21,9 @@ class SharedSettings(Model):
         redis: URL of a Redis: redis://:password@host:6379/0, rediss:// for TLS, unix:///path for a Unix socket.
         prefix: What its keys begin with: one for each group of processes that share.
         interval: Seconds between two looks.
-        timeout: Seconds to wait for an answer of Redis.
-        expires: Seconds after which what a process said is forgotten, and a right that it had is another's.
+        timeout: Seconds to wait for an answer of Redis; no call waits for it.
+        expires: Seconds after which what a process said is forgotten, and a right that it had is another's. At least
+            four times `interval`.
         max_backoff: Most seconds between two tries to reach a Redis that is away.
     """
 

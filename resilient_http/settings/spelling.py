@@ -11,7 +11,7 @@ from typing import Any
 
 from resilient_http.errors import SettingsError
 
-NAMES = (("upstreams",), ("guards",))  # below these the keys are names
+NAMES = (("upstreams",), ("guards",), ("defaults", "routes"))  # below these, and the routes of upstreams, are names
 DATA = ("response", "body")  # what stands there is an answer, not settings
 
 
@@ -29,7 +29,7 @@ def lower_keys(raw: Any, *, root: str, path: tuple[str, ...] = ()) -> Any:
         return raw
     lowered: dict[str, Any] = {}
     for key, value in raw.items():
-        name = str(key) if path in NAMES else str(key).lower()
+        name = str(key) if _holds_names(path) else str(key).lower()
         if name in lowered:
             where = spell((*path, name), root)
             raise SettingsError(f"{where}: given twice, in upper and in lower case", path=where, value=value)
@@ -43,16 +43,22 @@ def spell(path: tuple[str, ...], root: str) -> str:
 
 
 def respell(error: SettingsError, root: str) -> SettingsError:
-    """The same error with its paths and suggestions in upper case."""
+    """The same error with its paths and suggestions in upper case, but for what stands elsewhere, in a variable."""
     mistakes = tuple(
-        replace(mistake, path=(spell(mistake.path, root),), known=tuple(map(str.upper, mistake.known)))
+        mistake
+        if mistake.source
+        else replace(mistake, path=(spell(mistake.path, root),), known=tuple(map(str.upper, mistake.known)))
         for mistake in error.mistakes
     )
     text = "\n".join(map(str, mistakes))
-    return SettingsError(text, path=mistakes[0].path[0], value=error.value, mistakes=mistakes)
+    return SettingsError(text, path=".".join(mistakes[0].path), value=error.value, mistakes=mistakes)
+
+
+def _holds_names(path: tuple[str, ...]) -> bool:
+    return path in NAMES or (len(path) == 3 and path[0] == "upstreams" and path[2] == "routes")
 
 
 def _subscript(part: str, above: tuple[str, ...]) -> str:
-    if above in NAMES:
+    if _holds_names(above):
         return f'["{part}"]'
     return f"[{part}]" if part.isdecimal() else f'["{part.upper()}"]'

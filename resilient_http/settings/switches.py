@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError, mod
 
 from resilient_http.errors import SettingsError, SettingsMistake
 from resilient_http.settings.remote import SWITCHES
-from resilient_http.settings.validation import Model, mistake_at, nearest, not_bool, settings_error
+from resilient_http.settings.validation import Model, mistake_at, mistakes_in, nearest, not_bool
 
 LONGEST = 604_800.0  # seconds: a week; what is to last belongs into the settings
 
@@ -63,7 +63,7 @@ def read_switches(
         try:
             switch = SwitchSettings.model_validate(raw)
         except ValidationError as exc:
-            mistakes += settings_error(exc, below=path).mistakes
+            mistakes += [mistake for mistake, _ in mistakes_in(exc, SwitchSettings, path)]
             continue
         left = switch.until.timestamp() - wall_now
         if left > LONGEST:

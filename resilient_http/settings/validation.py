@@ -4,38 +4,41 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticCustomError
 
 from resilient_http.errors import SettingsError, SettingsMistake
+from resilient_http.settings.keys import shape_at
 
 SECRETS = re.compile(r"[^\s'\"]*@|(?<=\?)[^\s'\"]+")  # credentials, and queries
 LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
 HOST = re.compile(rf"{LABEL}(\.{LABEL})*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
+Wrong = tuple[tuple[str, ...], str, tuple[str, ...]]
+"""A path below the model that is being validated, what is wrong there, and known names."""
+
 SOURCES = (("discovery", "source"), ("watch", "source"))
 ALWAYS_ON = ("backoff", "defaults", "inbound", "middleware", "pool", "timeout", "tls")
 
 
 class Model(BaseModel):
-    """Frozen; refuses unknown keys and names the nearest known one."""
+    """Frozen; refuses unknown keys and names the nearest known one.
+
+    Attributes:
+        unknown: What is said of an unknown key.
+        short: The JSON Schema of what may stand for it, as a URL for an endpoint, or None.
+        listed: Whether it is an item, or a value, that layers do not merge: then it has to be whole.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, hide_input_in_errors=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, raw: Any) -> Any:
-        if not isinstance(raw, Mapping):
-            return raw
-        for key in raw:
-            if key not in cls.model_fields:
-                raise mistake_at(str(key), message="unknown key", known=nearest(str(key), tuple(cls.model_fields)))
-        return raw
+    unknown: ClassVar[str] = "unknown key"
+    short: ClassVar[Mapping[str, Any] | None] = None
+    listed: ClassVar[bool] = False
 
 
 def nearest(key: str, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -45,7 +48,13 @@ def nearest(key: str, known: tuple[str, ...]) -> tuple[str, ...]:
 
 def mistake_at(*path: str, message: str, known: tuple[str, ...] = ()) -> PydanticCustomError:
     """An error about what stands at `path` below the model that is being validated."""
-    return PydanticCustomError("at", "{message}", {"path": path, "message": message, "known": known})
+    return mistakes_at([(path, message, known)])
+
+
+def mistakes_at(wrong: Iterable[Wrong]) -> PydanticCustomError:
+    """One error for several mistakes."""
+    told = [{"path": path, "message": message, "known": known} for path, message, known in wrong]
+    return PydanticCustomError("at", "something is wrong", {"all": told})
 
 
 def not_bool(value: Any) -> Any:
@@ -56,10 +65,10 @@ def not_bool(value: Any) -> Any:
     return value
 
 
-def check_name(name: str, *, what: str = "an upstream's") -> None:
-    """Refuse what cannot stand as a host name in http://NAME/."""
-    if not NAME.fullmatch(name):
-        raise mistake_at(name, message=f"{what} name is a lower-case DNS label (a-z, 0-9, -)")
+def wrong_names(names: Iterable[str], *, what: str = "an upstream's") -> Iterator[Wrong]:
+    """Those that cannot stand as a host name in http://NAME/, as mistakes_at() takes them."""
+    message = f"{what} name is a lower-case DNS label (a-z, 0-9, -)"
+    return (((name,), message, ()) for name in names if not NAME.fullmatch(name))
 
 
 def split_url(url: str, schemes: Sequence[str], *, like: str) -> SplitResult:
@@ -75,28 +84,50 @@ def split_url(url: str, schemes: Sequence[str], *, like: str) -> SplitResult:
     return parts
 
 
-def settings_error(error: ValidationError, below: tuple[str, ...] = ()) -> SettingsError:
-    """All mistakes in one message; `path` and `value` are the first one's.
+Found = tuple[SettingsMistake, object]
+"""A mistake, and the value."""
+
+
+def mistakes_in(error: ValidationError, model: type[Model], below: tuple[str, ...] = ()) -> list[Found]:
+    """What pydantic found, each with its value.
 
     Args:
         error: What pydantic found.
-        below: Where the model stands that was validated.
+        model: The model that was validated.
+        below: Where it stands.
     """
-    found = _without_inherited([_mistake(details, below) for details in error.errors()])
+    return _without_inherited([found for details in error.errors() for found in _mistakes(details, model, below)])
+
+
+def settings_error(found: Sequence[Found]) -> SettingsError:
+    """All mistakes in one message; `path` and `value` are the first one's."""
     mistakes = tuple(mistake for mistake, _ in found)
     text = "\n".join(map(str, mistakes))
     return SettingsError(text, path=".".join(mistakes[0].path), value=found[0][1], mistakes=mistakes)
 
 
-def _mistake(details: Any, below: tuple[str, ...]) -> tuple[SettingsMistake, object]:
-    path = below + tuple(part for part in map(str, details["loc"]) if not _is_branch(part))
-    value, message, known = details.get("input"), details["msg"].removeprefix("Value error, "), ()
+def _mistakes(details: Any, model: type[Model], below: tuple[str, ...]) -> list[Found]:
+    if details["type"] != "at":
+        return [_mistake(details, model, below)]
+    # Each a (path, message, known) of its own.
+    return [_mistake(details | {"ctx": each}, model, below) for each in details["ctx"]["all"]]
+
+
+def _mistake(details: Any, model: type[Model], below: tuple[str, ...]) -> Found:
+    here = tuple(part for part in map(str, details["loc"]) if not _is_branch(part))
+    path = below + here
+    known: tuple[str, ...] = ()
+    value, message = details.get("input"), details["msg"].removeprefix("Value error, ")
+    if details["type"] == "extra_forbidden":
+        shape = shape_at(model, here[:-1])
+        above = model if shape is None or shape.model is None else shape.model
+        message, known = getattr(above, "unknown", "unknown key"), nearest(path[-1], tuple(above.model_fields))
     if details["type"] == "tuple_type":
         message = "a list is needed"
     if details["type"] == "model_type":
         message = "null switches it off" if value is False and path[-1] not in ALWAYS_ON else "a mapping is needed"
     if details["type"] == "at":
-        deeper, known = details["ctx"]["path"], details["ctx"]["known"]
+        deeper, message, known = details["ctx"]["path"], details["ctx"]["message"], details["ctx"]["known"]
         path += deeper
         for key in deeper:
             value = value.get(key) if isinstance(value, Mapping) else None
@@ -124,14 +155,21 @@ def _masked(secret: re.Match[str]) -> str:
     return "***@" if secret[0].endswith("@") else "***"
 
 
-def _without_inherited(found: list[tuple[SettingsMistake, object]]) -> list[tuple[SettingsMistake, object]]:
-    """A mistake in the defaults is a mistake in every upstream; it is told once, where it was made."""
-    below = {mistake.path[1:] for mistake, _ in found if mistake.path[:1] == ("defaults",)}
-    return [
-        (mistake, value)
-        for mistake, value in found
-        if mistake.path[:1] != ("upstreams",) or mistake.path[2:] not in below
-    ]
+def _without_inherited(found: list[Found]) -> list[Found]:
+    """A mistake in the defaults is one in every upstream, and in its routes; it is told once, where it was made."""
+    told = {mistake.path for mistake, _ in found}
+    return [(mistake, value) for mistake, value in found if told.isdisjoint(_inherited_from(mistake.path))]
+
+
+def _inherited_from(path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The paths that what stands at this one may have been inherited from."""
+    if path[:1] == ("upstreams",):
+        yield ("defaults", *path[2:])
+    of_upstream = 1 if path[:1] == ("defaults",) else 2
+    if path[of_upstream : of_upstream + 1] == ("routes",):
+        above = (*path[:of_upstream], *path[of_upstream + 2 :])
+        yield above
+        yield ("defaults", *above[of_upstream:])
 
 
 def _is_branch(part: str) -> bool:

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from resilient_http.settings.keys import PER_SECOND, SECONDS, SHARE
 from resilient_http.settings.validation import not_bool
 
 WEEK = 604_800  # seconds: the longest of them
-Seconds = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=WEEK, allow_inf_nan=False)]
-Ratio = Annotated[float, BeforeValidator(not_bool), Field(ge=0, le=1, allow_inf_nan=False)]
-PositiveRatio = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=1, allow_inf_nan=False)]
-Rate = Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=WEEK, allow_inf_nan=False), SECONDS]
+Ratio = Annotated[float, BeforeValidator(not_bool), Field(ge=0, le=1, allow_inf_nan=False), SHARE]
+PositiveRatio = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=1, allow_inf_nan=False), SHARE]
+Rate = Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False), PER_SECOND]
 Count = Annotated[int, BeforeValidator(not_bool), Field(ge=1)]
 Size = Annotated[int, BeforeValidator(not_bool), Field(ge=0)]
 FRAMING = frozenset({

@@ -29,7 +29,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from resilient_http.errors import SettingsError, suggestion
 from resilient_http.settings.models import UpstreamSettings
-from resilient_http.settings.validation import Model, mistake_at, nearest, not_bool, settings_error
+from resilient_http.settings.validation import Model, mistake_at, mistakes_in, nearest, not_bool, settings_error
 from resilient_http.settings.values import Count, Ratio, Seconds, Size
 
 SHIPPED = "scenarios"
@@ -203,7 +203,7 @@ class Scenario(Model):
         try:
             super().__init__(**scenario)
         except ValidationError as exc:
-            raise settings_error(exc) from None
+            raise settings_error(mistakes_in(exc, type(self))) from None
 
     @model_validator(mode="after")
     def _begins_with_a_rate(self) -> Self:

@@ -8,6 +8,7 @@ Laws
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 from resilient_http.errors import SettingsError
 from resilient_http.events import Hub, ReloadRejected, SettingsReloaded
 from resilient_http.settings.changes import Change, changes, check_reloadable
+from resilient_http.settings.loading import load_settings
 from resilient_http.settings.models import Settings
 from resilient_http.settings.remote import SWITCHES, laid_over
 from resilient_http.settings.switches import read_switches
@@ -54,6 +56,7 @@ class Reloads:
         self._hub = hub
         self._own = settings
         self._document: Mapping[str, Any] = {}
+        self._where = ""  # it comes from
 
     def begin(self, changing: Changing) -> None:
         """It is what goes by the settings from now on, in this process."""
@@ -70,7 +73,7 @@ class Reloads:
             own = as_settings(raw)
             with self._lock:
                 check_reloadable(self._own, own)
-                changed = self._change(laid_over(own, self._document, endpoints=self._endpoints))
+                changed = self._change(laid_over(own, self._document, self._where, endpoints=self._endpoints))
                 self._own = own
         except SettingsError as exc:
             self._reject(exc, by)
@@ -88,10 +91,11 @@ class Reloads:
             if isinstance(document, SettingsError):
                 raise document
             with self._lock:
-                new = laid_over(self._own, document, endpoints=self._endpoints)
+                new = laid_over(self._own, document, by, endpoints=self._endpoints)
                 switches = read_switches(document, self._changing.switchable(new), time.time())
                 changed = self._change(new)
                 self._document = {key: value for key, value in document.items() if key != SWITCHES}
+                self._where = by
         except SettingsError as exc:
             self._reject(exc, by)
             raise
@@ -138,7 +142,9 @@ def as_settings(settings: Any) -> Settings:
         return settings
     if settings is None:
         return Settings()
+    if isinstance(settings, (str, os.PathLike)):
+        return load_settings(settings)
     if not isinstance(settings, Mapping):
-        message = f"settings are a mapping or Settings(...), not {type(settings).__name__}"
+        message = f"settings are a mapping, Settings(...) or the path of a file, not {type(settings).__name__}"
         raise SettingsError(message, value=settings)
     return Settings(**{str(key): value for key, value in settings.items()})

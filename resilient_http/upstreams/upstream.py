@@ -24,6 +24,7 @@ from resilient_http.state.tally import Tally
 from resilient_http.state.token_bucket import TokenBucket
 from resilient_http.upstreams.discovery import Discovery
 from resilient_http.upstreams.nodes import Nodes
+from resilient_http.upstreams.routes import RouteTable
 
 UNLIMITED_QUEUE = 1_000_000
 VARIANTS = 100  # different overrides of calls that are kept composed
@@ -89,6 +90,7 @@ class Upstream:
     Attributes:
         named: Whether its name is a logical host.
         record: What is known of its calls, whatever the settings.
+        routes: Which route a request belongs to, or None without any.
         endpoints: What attempts choose from: `nodes.endpoints`.
     """
 
@@ -119,28 +121,40 @@ class Upstream:
         self.observed_limit = self._observed_limit(before)
         self.adaptive = self._adaptive(before)
         self.bucket = self._bucket(before)
+        self.routes = RouteTable(settings.routes) if settings.routes and enabled else None
         self._compose = compose
+        self._by_route: dict[str, Pipeline] = {}
         self._variants: dict[Any, Pipeline] = {}
         self._variants_lock = threading.Lock()
         self.pipeline = compose(self, settings)
 
-    def pipeline_of(self, overrides: Any) -> Pipeline:
-        """The pipeline of a call with settings of its own; None for none.
+    def settings_of(self, route: str | None) -> UpstreamSettings:
+        """The settings that calls of a route go by; None for those of no route."""
+        return self.settings if route is None else self.settings.routed(route)
+
+    def pipeline_of(self, overrides: Any, route: str | None = None) -> Pipeline:
+        """The pipeline of a call of a route, with settings of its own; None for neither.
 
         Raises:
-            SettingsError: They are wrong.
+            SettingsError: Its own are wrong.
         """
         if overrides is None:
-            return self.pipeline
+            return self.pipeline if route is None else self._pipeline_of_route(route)
         try:
-            key = frozen(overrides)
+            key = route, frozen(overrides)
             known = self._variants.get(key)
         except TypeError:
             key, known = None, None  # something in it cannot be hashed
         if known is None:
-            known = self._compose(self, overridden(self.settings, overrides))
+            known = self._compose(self, overridden(self.settings_of(route), overrides))
             if key is not None:
                 self._keep(key, known)
+        return known
+
+    def _pipeline_of_route(self, route: str) -> Pipeline:
+        known = self._by_route.get(route)
+        if known is None:  # two threads may make one each, which does no harm
+            known = self._by_route[route] = self._compose(self, self.settings_of(route))
         return known
 
     def _keep(self, key: Any, pipeline: Pipeline) -> None:
@@ -163,6 +177,7 @@ class Upstream:
             "hedges": self.record.hedges.as_dict(),
             "fallbacks": self.record.fallbacks.as_dict(),
             "stale": None if self.memory is None else self.memory.as_dict(),
+            "routes": list(self.settings.routes),
             "pipeline": {ring: list(names) for ring, names in self.pipeline.order.items()},
         }
 
@@ -181,7 +196,9 @@ class Upstream:
         return {"tokens": round(bucket.tokens(now), 3), "decisions": self.record.rate_decisions.as_dict()}
 
     def _budget(self, before: Upstream | None) -> RetryBudget | None:
-        own = None if self.settings.retry is None else self.settings.retry.budget
+        of_routes = [route.retry for route in self.settings.routes.values()]
+        retry = next((each for each in (self.settings.retry, *of_routes) if each is not None), None)
+        own = None if retry is None else retry.budget
         return None if own is None else _kept(before and before.budget, RetryBudget, own.ratio, own.floor)
 
     def _memory(self, before: Upstream | None) -> ResponseMemory | None:

@@ -78,6 +78,64 @@ def test_a_missing_middleware_is_a_warning_that_says_what_to_add(settings):
     assert MIDDLEWARE in warning.hint
 
 
+def advice(*, deploy=False):
+    return [
+        (message.id.removeprefix("resilient_http."), message.msg)
+        for message in run_checks(tags=["resilient_http"], include_deployment_checks=deploy)
+    ]
+
+
+def test_what_is_likely_wrong_is_a_warning_that_says_where_it_stands(settings):
+    settings.RESILIENT_HTTP = {"DEFAULTS": {"TIMEOUT": {"TOTAL": 60.0}, "CIRCUIT": {"WINDOW_SPAN": 1}}}
+
+    (window, total) = advice()
+
+    assert window[0] == "W003"
+    assert total[0] == "W007"
+    assert total[1].startswith('RESILIENT_HTTP["DEFAULTS"]["TIMEOUT"]["TOTAL"]: 60 s is longer than an inbound request')
+
+
+def test_what_lets_others_in_is_a_warning_of_a_deployment(settings):
+    settings.RESILIENT_HTTP = {"DEFAULTS": {"TLS": {"VERIFY": False}}}
+
+    assert advice() == []
+    assert [id_ for id_, _ in advice(deploy=True)] == ["W101"]
+
+
+def test_a_call_that_outlives_gunicorns_worker_is_a_warning(settings, monkeypatch):
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--timeout 20")
+    settings.RESILIENT_HTTP = {"INBOUND": {"TIMEOUT": None}, "DEFAULTS": {"TIMEOUT": {"TOTAL": 60.0}}}
+
+    assert [id_ for id_, _ in advice()] == ["W002", "W008"]
+
+
+def test_a_variable_that_names_no_setting_is_a_warning_and_one_that_does_goes_over_the_setting(settings, monkeypatch):
+    monkeypatch.setenv("RESILIENT_HTTP_PAYMENTS_URL", "http://10.0.0.1")
+    monkeypatch.setenv("RESILIENT_HTTP_INBOUND__TIMEOUT", "-1")
+    settings.RESILIENT_HTTP = {"INBOUND": {"TIMEOUT": 2.0}}
+
+    (error,) = run_checks(tags=["resilient_http"])
+    assert error.msg.startswith("environment RESILIENT_HTTP_INBOUND__TIMEOUT: inbound.timeout: ")
+    assert error.hint.startswith("Correct it in environment RESILIENT_HTTP_INBOUND__TIMEOUT")
+
+    monkeypatch.setenv("RESILIENT_HTTP_INBOUND__TIMEOUT", "1")
+    assert [id_ for id_, _ in advice()] == ["W009"]
+
+
+def test_the_setting_may_name_a_file(settings, tmp_path):
+    file = tmp_path / "settings.toml"
+    settings.RESILIENT_HTTP = file
+    (error,) = run_checks(tags=["resilient_http"])
+    assert "No such file" in error.msg
+
+    file.write_text("inbound.timeout = 0")
+    (error,) = run_checks(tags=["resilient_http"])
+    assert error.msg.startswith(f"{file}: inbound.timeout: ")
+
+    file.write_text("inbound.timeout = 3")
+    assert advice() == []
+
+
 def test_the_check_command_fails_on_a_mistake(settings):
     settings.RESILIENT_HTTP = {"ENABLED": "perhaps"}
 

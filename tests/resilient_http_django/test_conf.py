@@ -6,7 +6,7 @@ from threading import Barrier
 import pytest
 from django.test import override_settings
 
-from resilient_http import SettingsError
+from resilient_http import Settings, SettingsError
 from resilient_http_django import get_client, get_resilience
 from tests.live.servers import answer
 
@@ -21,6 +21,27 @@ def test_option_keys_are_in_upper_case(settings):
     settings.RESILIENT_HTTP = {"INBOUND": {"TIMEOUT": 2.0}}
 
     assert get_resilience().settings.inbound.timeout == 2.0
+
+
+def test_the_environment_goes_over_the_setting(settings, monkeypatch):
+    monkeypatch.setenv("RESILIENT_HTTP_INBOUND__TIMEOUT", "3")
+    settings.RESILIENT_HTTP = {"INBOUND": {"TIMEOUT": 2.0, "MAX": 20.0}}
+
+    assert (get_resilience().settings.inbound.timeout, get_resilience().settings.inbound.max) == (3.0, 20.0)
+
+
+def test_settings_that_are_made_already_are_taken_as_they_are(settings, monkeypatch):
+    monkeypatch.setenv("RESILIENT_HTTP_INBOUND__TIMEOUT", "3")
+    settings.RESILIENT_HTTP = Settings()
+
+    assert get_resilience().settings.inbound.timeout == 10.0
+
+
+def test_the_setting_may_be_the_path_of_a_file(settings, tmp_path):
+    (tmp_path / "settings.toml").write_text("inbound.timeout = 4")
+    settings.RESILIENT_HTTP = str(tmp_path / "settings.toml")
+
+    assert get_resilience().settings.inbound.timeout == 4.0
 
 
 def test_a_process_has_one_resilience():

@@ -6,7 +6,7 @@ import pytest
 
 from resilient_http import SettingsError
 from resilient_http_fastapi import settings_from_environment, settings_from_module
-from resilient_http_fastapi.settings import load_settings
+from resilient_http_fastapi.settings import settings_of
 
 ENDPOINTS = 'RESILIENT_HTTP_UPSTREAMS__PAYMENTS__ENDPOINTS=["http://10.0.0.1:8080"]'
 
@@ -148,11 +148,14 @@ def test_a_module_without_any_settings_is_refused(module):
         module("DEBUG = True")
 
 
-def test_a_middleware_takes_any_of_them(module, environment):
+def test_a_middleware_takes_any_of_them_and_the_environment_goes_over(module, environment, tmp_path):
     environment("RESILIENT_HTTP_INBOUND__TIMEOUT=3")
-    settings = module("RESILIENT_HTTP = {'INBOUND': {'TIMEOUT': 2.0}}")
+    settings = module("RESILIENT_HTTP = {'INBOUND': {'TIMEOUT': 2.0, 'MAX': 20.0}}")
+    file = tmp_path / "settings.toml"
+    file.write_text("inbound.max = 30.0")
 
-    assert load_settings(settings) is settings
-    assert load_settings({"enabled": False}) == {"enabled": False}
-    assert load_settings("service_settings").inbound.timeout == 2.0
-    assert load_settings(None).inbound.timeout == 3.0
+    assert settings_of(settings) is settings
+    assert settings_of({"enabled": False}) == {"enabled": False}
+    for source, most in [("service_settings", 20.0), (file, 30.0), (str(file), 30.0), (None, 60.0)]:
+        inbound = settings_of(source).inbound
+        assert (inbound.timeout, inbound.max) == (3.0, most)  # the environment goes over a module and a file

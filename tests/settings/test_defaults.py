@@ -93,6 +93,7 @@ def test_the_defaults_of_an_upstream_are_those_of_the_design():
             "panic": 0.7,
         },
         "health": None,
+        "routes": {},
         "propagate": "tracecontext",
         "deadline_header": None,
         "attempt_header": None,

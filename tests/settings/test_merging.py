@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from resilient_http.settings.merging import merge
-from resilient_http.settings.models import RetrySettings, Settings, TimeoutSettings, UpstreamSettings
+from resilient_http.settings.models import Settings, UpstreamSettings
+from resilient_http.settings.network import TimeoutSettings
+from resilient_http.settings.retry import RetrySettings
 
 
 def payments(own, defaults):

@@ -163,6 +163,7 @@ class World:
         call.priority = facts.get("priority")
         repeatable = facts.get("repeatable", method in self.upstream.pipeline.repeatable)
         body = {"replayable": facts.get("replayable", True), "at_once": facts.get("at_once", True)}
+        call.route = facts.get("route")
         call.enter("payments", facts.get("request"), method, repeatable=repeatable, **body)
         return call
 
@@ -176,7 +177,7 @@ class World:
     async def _make(self, made: Made, method: str, within: float, facts: dict[str, Any]) -> None:
         made.call = self.open_call(method, within=within, **facts)
         try:
-            made.response = await self.upstream.pipeline.run(made.call)
+            made.response = await self.upstream.pipeline_of(None, made.call.route).run(made.call)
         except Exception as exc:  # noqa: BLE001 - the test looks at it
             made.error = exc
         made.took = self.port.now() - made.at

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from resilient_http.errors import SettingsError
+from resilient_http.settings.files import READERS, SCHEMA, switched_off
+from resilient_http.settings.models import Settings
 from resilient_http.upstreams.sources.source import SourceFailed
 
 MOST: Final = 1_000_000  # characters
@@ -34,28 +34,15 @@ def read_document(said: Any, written: str) -> dict[str, Any]:
         said = _parsed(said, written)
     if not isinstance(said, Mapping):
         raise SettingsError(f"a mapping of settings is needed, not {type(said).__name__}")
-    return {str(key): value for key, value in said.items() if key != "$schema"}
+    return {str(key): value for key, value in said.items() if key != SCHEMA}
 
 
 def _parsed(text: str, written: str) -> Any:
     if len(text) > MOST:
         raise SettingsError(f"a document of more than {MOST} characters")
     try:
-        return READERS[written](text)
+        return switched_off(READERS[f".{written}"](text), Settings)
     except (ValueError, RecursionError) as exc:
         at = getattr(exc, "lineno", None)
         line = "" if at is None else f" (line {at})"
         raise SettingsError(f"this is no {written.upper()}{line}") from None
-
-
-def _yaml(text: str) -> Any:
-    import yaml  # noqa: PLC0415 - an extra, imported only when used
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        message = "no YAML"
-        raise ValueError(message) from None
-
-
-READERS: Final[Mapping[str, Callable[[str], Any]]] = {"json": json.loads, "toml": tomllib.loads, "yaml": _yaml}
