@@ -176,6 +176,7 @@ class Call:
         foreign: Whether what it ends with was raised by a `classify` of the user's, so that it is nobody's failure.
         entry: The journal's entry of the attempt that decides: the newest, or the one that won against its hedge.
         arrived: The response of a hop that is over already: what its client found to need httpx's own treatment.
+        traced_around: Whether somebody else's client has a CLIENT span around it.
     """
 
     # Defaults stand on the class: see Entry.
@@ -204,6 +205,7 @@ class Call:
     foreign = False
     entry: Entry | None = None
     arrived: Any = None
+    traced_around = False
 
     def __init__(
         self, port: Port, method: str, *, started: float, streamed: bool = False, owner: object = None

@@ -14,7 +14,7 @@ from types import ModuleType
 
 from resilient_http.errors import SettingsError
 
-COMMANDS: tuple[str, ...] = ("check", "plan", "schema", "simulate")
+COMMANDS: tuple[str, ...] = ("check", "dashboards", "plan", "schema", "simulate")
 UNUSABLE = 2
 
 

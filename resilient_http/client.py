@@ -98,6 +98,10 @@ class _Calls:
             self._cookies = None
             return self
 
+        def _transport_for_url(self, url: Any) -> Any:
+            transport = super()._transport_for_url(url)
+            return transport if type(transport) is not self._transport_class else transport.unwrapped()
+
         @property
         def cookies(self) -> Any:
             """As httpx's; the jar, which is dear, is made when it is first asked for."""

@@ -37,7 +37,8 @@ from resilient_http.settings.validation import NAME
 from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.leased_bucket import LeasedBucket, LeaseRules
 from resilient_http.state.switches import ALL, Named, Slot, Switch
-from resilient_http.telemetry.tracing import AttemptTracing, untraced
+from resilient_http.telemetry.observers import Observers
+from resilient_http.telemetry.tracing import untraced
 from resilient_http.transport import Dispatcher
 from resilient_http.upstreams.discovery import Discovery
 from resilient_http.upstreams.documents.kinds import make_document, where_document
@@ -50,7 +51,7 @@ from resilient_http.upstreams.shared_rates import SharedRates
 from resilient_http.upstreams.sharing import Sharing
 from resilient_http.upstreams.sources.kinds import make_source, where
 from resilient_http.upstreams.switching import Switching
-from resilient_http.upstreams.upstream import Pipeline, Upstream
+from resilient_http.upstreams.upstream import Pipeline, Record, Upstream
 
 SWITCH = "RESILIENT_HTTP_ENABLED"  # an operator's way out, whatever the settings say
 OFF = {"false", "0", "no", "off"}
@@ -63,6 +64,7 @@ class Control:
         settings: The settings.
         backend: httpx or httpx2.
         hub: Where everything is told.
+        observers: Who look on.
         circuit_listeners: pybreaker listeners, for every circuit.
         apply: A bound method, held weakly: acts on a document from afar. None for nobody who does.
         thrown: What an operator has switched.
@@ -81,6 +83,7 @@ class Control:
         settings: Settings,
         backend: Backend,
         hub: Hub,
+        observers: Observers,
         circuit_listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
         *,
         apply: Callable[..., object] | None = None,
@@ -94,6 +97,7 @@ class Control:
         self.guards: dict[str, Upstream] = {}
         self._backend = backend
         self._hub = hub
+        self._observers = observers
         self._listeners = tuple(circuit_listeners)
         self._lock = threading.Lock()  # of changes
         beats = Beats(self.sync_port, self.async_port, untraced())
@@ -103,7 +107,7 @@ class Control:
         self.switching = Switching(hub, waits, self._settle, thrown)
         self._sharing = None if settings.shared is None else Sharing(settings.shared, hub)
         self._registry = Registry(self._all_named(settings), self._unnamed, self._retire)
-        self.dispatcher = Dispatcher(backend, self._registry, hub)
+        self.dispatcher = Dispatcher(backend, self._registry, hub, observers)
         for name in settings.guards:
             self.guarded(name)
         if self._sharing is not None:
@@ -118,6 +122,14 @@ class Control:
     def upstreams(self) -> dict[str, Upstream]:
         """Every upstream that is known, by name or origin."""
         return self._registry.all()
+
+    def departed(self) -> Record:
+        """What was decided for the unnamed upstreams that have been dropped."""
+        return self._registry.departed
+
+    def connections_to(self, endpoint: Endpoint) -> int:
+        """How many are open, of sync and async clients."""
+        return self.sync_port.connections_to(endpoint) + self.async_port.connections_to(endpoint)
 
     def guarded(self, name: str) -> Upstream:
         """What is guarded by that name; made on first use.
@@ -304,7 +316,7 @@ class Control:
         return guarded
 
     def _compose(self, upstream: Upstream, settings: UpstreamSettings) -> Pipeline:
-        pipeline = compose(upstream, settings, AttemptTracing(settings.propagate), self._hub)
+        pipeline = compose(upstream, settings, self._observers.tracer(settings), self._hub)
         return self._begins_beside(pipeline, upstream)
 
     def _make_follower(self, apply: Callable[..., object] | None) -> Follower | None:

@@ -150,7 +150,10 @@ class PanicEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class EndpointsChanged(Event):
-    """The upstream has other endpoints than before: URLs of those `added` and of those `removed`."""
+    """The upstream has other endpoints than before: URLs of those `added` and of those `removed`.
+
+    Both are empty where only their weights, zones or roles are others.
+    """
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -227,15 +230,17 @@ class ReloadRejected(Event):
 
 @dataclass(frozen=True, slots=True)
 class WatchFailed(Event):
-    """Where settings from afar are kept, there is no answer (`why`), so those in force stay. `upstream` is ""."""
+    """`where` settings from afar are kept, there is no answer (`why`), so those in force stay. `upstream` is ""."""
 
+    where: str
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class WatchRestored(Event):
-    """Where settings from afar are kept, there is an answer again, after `failed_for` seconds. `upstream` is ""."""
+    """`where` settings from afar are kept, there is an answer again, after `failed_for` seconds. `upstream` is ""."""
 
+    where: str
     failed_for: float
 
 
@@ -285,7 +290,10 @@ class StreamReclaimed(Event):
 class CallFinished(Event):
     """A call ended. `duration` in seconds, `attempts` counts the sent ones, `error` names the exception if any.
 
-    `route` is the template of the settings that its last hop fits, as "GET /charges/{id}", or None.
+    `route` is the template of the settings that its last hop fits, as "GET /charges/{id}", or None. `given` is what it
+    had left of its deadline when it began and `left` what at its end, negative when it was overrun; both None without a
+    deadline. `degraded` is "refused", "deadline", "failed", "fell back" or "retried", or None. `cancelled` says that
+    nobody waited for it any more.
     """
 
     method: str
@@ -294,22 +302,49 @@ class CallFinished(Event):
     status: int | None
     error: str | None
     route: str | None = None
+    given: float | None = None
+    left: float | None = None
+    degraded: str | None = None
+    cancelled: bool = False
 
 
 Listener = Callable[[Event], None]
 
 
 class Hub:
-    """Hands events to listeners. Thread-safe; `listeners` is empty when nobody listens, so ask before you build."""
+    """Hands events to listeners. Thread-safe; `listeners` is empty when nobody listens, so ask before you build.
 
-    __slots__ = ("listeners",)
+    Args:
+        listeners: The user's.
+        told: Hears of what is announced: of what is rare, even where nobody listens. The log is such a one.
+    """
 
-    def __init__(self, listeners: Sequence[Any] = ()) -> None:
+    __slots__ = ("listeners", "told")
+
+    def __init__(self, listeners: Sequence[Any] = (), told: Listener | None = None) -> None:
         self.listeners: tuple[Listener, ...] = tuple(listeners)
+        self.told = told
         for listener in listeners:
             if not callable(listener):
                 message = f"a listener is a function of one event, not {listener!r}"
                 raise TypeError(message)
+
+    def add(self, listener: Listener) -> None:
+        """One more, from now on."""
+        self.listeners = (*self.listeners, listener)
+
+    def remove(self, listener: Listener) -> None:
+        """One less."""
+        self.listeners = tuple(each for each in self.listeners if each is not listener)
+
+    def announce(self, event: Event) -> None:
+        """Hand on what is rare: it need not be asked for first. Never raises an Exception."""
+        if self.told is not None:
+            try:
+                self.told(event)
+            except Exception:
+                logger.exception("the log failed on %s", type(event).__name__)
+        self.emit(event)
 
     def emit(self, event: Event) -> None:
         """Hand `event` to every listener. Never raises an Exception."""

@@ -40,6 +40,11 @@ class Journal:
         self._notes = (*self._notes, what)
 
     @property
+    def eventful(self) -> bool:
+        """Whether there is more to it than one attempt; quicker than to look at them."""
+        return len(self._entries) != 1 or bool(self._notes)
+
+    @property
     def attempts(self) -> tuple[Entry, ...]:
         """One entry per attempt, in order; those that were refused by a limit of ours too."""
         return tuple(self._entries)

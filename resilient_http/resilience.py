@@ -20,7 +20,7 @@ from resilient_http.inbound import Inbound
 from resilient_http.settings.changes import Change
 from resilient_http.settings.models import Settings
 from resilient_http.state.circuit import Circuit
-from resilient_http.telemetry.tracing import load_provider
+from resilient_http.telemetry.observers import Observers
 from resilient_http.transport import AsyncResilientTransport, ResilientTransport
 from resilient_http.upstreams.reloads import Reloads, as_settings
 from resilient_http.upstreams.switchboard import Switchboard
@@ -58,7 +58,7 @@ class Resilience:
         self._hub = Hub(listeners)
         self._reloads = Reloads(own, self._hub)
         self._circuit_listeners = tuple(circuit_listeners)
-        load_provider()
+        self._observers = Observers(self.settings, self._hub)
         self._models: dict[Any, Any] = {}
         self._known: Control | None = None  # that of before a fork
         self._end_threads: weakref.finalize[[], Resilience] | None = None
@@ -158,10 +158,12 @@ class Resilience:
     def close(self) -> None:
         """Close the connections of sync clients. Clients made before may still be used; they connect anew."""
         self._control.close()
+        self._observers.log.flush()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop's async clients, and those of sync clients."""
         await self._control.aclose()
+        self._observers.log.flush()
 
     def reload(
         self, settings: Mapping[str, Any] | Settings | str | os.PathLike[str], *, by: str = ""
@@ -244,11 +246,13 @@ class Resilience:
             self.settings,
             self._backend,
             self._hub,
+            self._observers,
             self._circuit_listeners,
             apply=self._reloads.from_afar,
             thrown=thrown,
         )
         self._reloads.begin(self._control)
+        self._observers.look_at(self._control)
         self.dispatcher = self._control.dispatcher
         self.sync_port, self.async_port = self._control.sync_port, self._control.async_port
         self._end_threads = weakref.finalize(self, self._control.let_go)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from contextvars import ContextVar
-from types import TracebackType
+from types import MethodType, TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
 import httpx
@@ -23,9 +23,12 @@ from resilient_http.journal import attach_journal
 from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.sync import SyncPort, drive
 from resilient_http.scope import Scope, current_scope
-from resilient_http.semantics import IDEMPOTENCY_KEY
+from resilient_http.semantics import IDEMPOTENCY_KEY, TRACE_HEADERS
 from resilient_http.settings.overrides import EXTENSION
-from resilient_http.telemetry.tracing import CallSpan, configured
+from resilient_http.telemetry.degraded import degraded_as, is_cancellation
+from resilient_http.telemetry.metrics import current_provider, given_and_left
+from resilient_http.telemetry.observers import Observers
+from resilient_http.telemetry.tracing import CallSpan, configured, wrapped_by_contrib
 from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.upstream import Pipeline, Upstream
 
@@ -40,12 +43,16 @@ class Dispatcher:
         backend: httpx or httpx2.
         registry: The upstreams.
         hub: Where finished calls are told.
+        observers: Who look on.
     """
 
-    def __init__(self, backend: Backend, registry: Registry, hub: Hub) -> None:
+    def __init__(self, backend: Backend, registry: Registry, hub: Hub, observers: Observers) -> None:
         self.backend = backend
         self.registry = registry
         self.hub = hub
+        self._log = observers.log
+        self._metering = observers.metering
+        self._traces = observers.traces
 
     def open(
         self,
@@ -74,8 +81,11 @@ class Dispatcher:
             scope.cancellation.heed()
         if scope.deadline is not None:
             call.bound(scope.deadline.expires, scope.deadline.budget)
-        if configured():
+        if self._traces and configured():
             call.span = CallSpan(call)
+        metering = self._metering
+        if metering is not None and current_provider() is not metering.provider:
+            metering.follow()
         return call
 
     def bound_early(self, call: Call, request: Any) -> float:
@@ -100,11 +110,32 @@ class Dispatcher:
             attach_journal(error, call.journal)
         if call.span is not None:
             call.span.end(call, status, error)
+        kind = None
+        if error is not None or call.journal.eventful or (status is not None and status >= 500):
+            kind = degraded_as(call, status, error)
+            if kind is not None:
+                self._log.tell(call, kind, status, error)
         if self.hub.listeners:
-            journal = call.journal
-            took = call.port.now() - call.started
-            name = None if error is None else type(error).__name__
-            self.hub.emit(CallFinished(journal.upstream, call.method, took, journal.sent, status, name, call.route))
+            self._tell(call, status, error, kind)
+
+    def _tell(self, call: Call, status: int | None, error: BaseException | None, kind: str | None) -> None:
+        now, journal = call.port.now(), call.journal
+        given, left = given_and_left(call.started, call.expires, now)
+        self.hub.emit(
+            CallFinished(
+                journal.upstream,
+                call.method,
+                now - call.started,
+                journal.sent,
+                status,
+                None if error is None else type(error).__name__,
+                call.route,
+                given,
+                left,
+                kind,
+                is_cancellation(error),
+            )
+        )
 
     def joined(self, owner: object) -> Call | None:
         """The call that this hop belongs to, or None: the one that the client of this very transport has opened.
@@ -121,6 +152,8 @@ class Dispatcher:
             upstream = self.registry.find(request.url)
             call.route = None if upstream.routes is None else _route_of(upstream, request)
             pipeline = upstream.pipeline_of(request.extensions.get(EXTENSION), call.route)
+            if call.upstream and call.upstream != upstream.name:
+                self._leave_behind(call, upstream, request)
             self._enter(call, upstream, pipeline, request)
             response = await pipeline.run(call)
         except ResilienceError as exc:
@@ -133,6 +166,18 @@ class Dispatcher:
         if upstream.named and 300 <= response.status_code < 400 and "location" in response.headers:
             self._map_back(response, upstream, request.url)
         return response
+
+    def _leave_behind(self, call: Call, upstream: Upstream, request: Any) -> None:
+        """What the user wrote for the upstream that he called, and another one, that this one leads to, may not see."""
+        before, now = self.registry.find(call.request.url).settings, upstream.settings
+        kept = {"none": 0, "tracecontext": 2, "all": 3}[now.propagate]
+        names = set(TRACE_HEADERS[kept:])
+        if before.deadline_header is not None:
+            names.add(before.deadline_header.name)
+        if now.deadline_header is not None:
+            names.discard(now.deadline_header.name)
+        for name in names:
+            request.headers.pop(name, None)
 
     async def pass_through(self, call: Call, pipeline: Pipeline) -> Any:
         """A call that is no request: its way through the rings, and nothing else."""
@@ -183,6 +228,23 @@ class Dispatcher:
             return  # malformed, in its host's IDNA too: httpx will say so to the user
         if upstream.nodes.is_one(f"{location.scheme}://{host}{port}"):
             response.headers["location"] = str(location.copy_with(scheme=url.scheme, host=upstream.name, port=None))
+
+
+def mark_traced(call: Call, request: Any, method: Any) -> None:
+    """Take back what a wrapper around our transport has injected: what an upstream may see is `propagate`'s to say."""
+    if wrapped_by_contrib(method):
+        call.traced_around = True
+        for name in TRACE_HEADERS:
+            request.headers.pop(name, None)
+
+
+def past_contrib(transport: Any, name: str) -> Any:
+    """The same transport without the wrapper around its method, if it is contrib's; see telemetry/attempt_spans.py."""
+    if not wrapped_by_contrib(getattr(transport, name)):
+        return transport
+    plain = object.__new__(type(transport))
+    vars(plain).update({key: value for key, value in vars(transport).items() if key != name})
+    return plain
 
 
 def _route_of(upstream: Upstream, request: Any) -> str | None:
@@ -237,6 +299,8 @@ class SyncTransport:
             arrived, call.arrived = call.arrived, None
             return drive(dispatcher.hop(call, request)) if arrived is None else arrived
         call = dispatcher.open(self.port, request.method, streamed=True)
+        if type(self.handle_request) is not MethodType:
+            mark_traced(call, request, self.handle_request)
         try:
             response = drive(dispatcher.hop(call, request))
         except BaseException as exc:
@@ -244,6 +308,10 @@ class SyncTransport:
             raise
         dispatcher.close(call, response.status_code)
         return response
+
+    def unwrapped(self) -> Self:
+        """Itself, past what `instrument_client()` has put around its method."""
+        return self if type(self.handle_request) is MethodType else past_contrib(self, "handle_request")
 
     def __enter__(self) -> Self:
         if self._engine is not None:
@@ -287,6 +355,8 @@ class AsyncTransport:
             arrived, call.arrived = call.arrived, None
             return await dispatcher.hop(call, request) if arrived is None else arrived
         call = dispatcher.open(self.port, request.method, streamed=True)
+        if type(self.handle_async_request) is not MethodType:
+            mark_traced(call, request, self.handle_async_request)
         try:
             response = await self.port.guarded(call, dispatcher.hop(call, request))
         except BaseException as exc:
@@ -294,6 +364,11 @@ class AsyncTransport:
             raise
         dispatcher.close(call, response.status_code)
         return response
+
+    def unwrapped(self) -> Self:
+        """As SyncTransport's."""
+        wrapped = type(self.handle_async_request) is not MethodType
+        return past_contrib(self, "handle_async_request") if wrapped else self
 
     async def __aenter__(self) -> Self:
         if self._engine is not None:

@@ -16,7 +16,9 @@ import pytest
 from tests.live.dnsmasq import Dnsmasq, find_dnsmasq
 from tests.live.etcd import Etcd, find_etcd
 from tests.live.nginx import HELLO, Nginx, find_nginx
+from tests.live.prometheus import Prometheus, find_prometheus
 from tests.live.redis import RedisServer, find_redis
+from tests.live.rotel import Rotel, find_rotel
 from tests.live.servers import FaultServer, Script, full_backlog, refused_url
 from tests.live.tls import TlsAuthority
 
@@ -123,6 +125,33 @@ def name_server(tmp_path: Path) -> Iterator[Callable[..., Dnsmasq]]:
             return servers.enter_context(Dnsmasq(command, root, hosts, lines, ttl))
 
         yield start
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
+    """Starts a Prometheus that scrapes the targets given. A missing one fails the test, as a missing nginx does."""
+    command = find_prometheus()
+    if command is None:
+        pytest.fail("this test needs prometheus and promtool; install them with: apt-get install prometheus")
+    numbers = itertools.count()
+    with ExitStack() as servers:
+
+        def start(targets: Sequence[str], rules: Sequence[Path] = ()) -> Prometheus:
+            root = tmp_path / f"prometheus-{next(numbers)}"
+            root.mkdir()
+            return servers.enter_context(Prometheus(command, root, targets, rules))
+
+        yield start
+
+
+@pytest.fixture
+def rotel(tmp_path: Path) -> Iterator[Rotel]:
+    """A real OTLP receiver. A missing one fails the test, as a missing nginx does."""
+    command = find_rotel()
+    if command is None:
+        pytest.fail("this test needs rotel; install it with: pip install rotel")
+    with Rotel(command, tmp_path) as receiver:
+        yield receiver
 
 
 @pytest.fixture(scope="session")

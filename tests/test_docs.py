@@ -22,6 +22,7 @@ from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.keys import keys
 from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.settings.schema import schema
+from resilient_http.telemetry.instruments import metrics_table
 
 ROOT = Path(__file__).parent.parent
 _spec = importlib.util.spec_from_file_location("reference", ROOT / "docs/reference.py")
@@ -118,3 +119,10 @@ def _run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
     )
+
+
+def test_the_table_of_metrics_is_what_the_code_measures():
+    text = (ROOT / "docs/observe.md").read_text()
+    told = text.split("<!-- metrics -->\n")[1].split("<!-- /metrics -->")[0]
+
+    assert told == metrics_table()

@@ -91,6 +91,13 @@ def test_what_needs_a_new_process_is_refused(root):
     assert house.get().status_code == 200
 
 
+def test_none_is_no_settings():
+    house = House()
+    with pytest.raises(SettingsError, match="None is none"):
+        house.resilience.reload(None)
+    assert house.get().status_code == 200
+
+
 def test_a_circuit_keeps_its_state_when_a_number_of_it_changes():
     house = House()
     house.answers["all"] = 503

@@ -19,6 +19,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from example_project.observed import with_spans
+
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -98,4 +100,4 @@ def _body(content: object) -> bytes:
     return json.dumps(content).encode()
 
 
-app = Node(os.environ.get("NODE_NAME", "node"), os.environ.get("NODE_LOG", os.devnull))
+app = with_spans(Node(os.environ.get("NODE_NAME", "node"), os.environ.get("NODE_LOG", os.devnull)), "payments")

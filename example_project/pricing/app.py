@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI
 
+from example_project.observed import observe
 from example_project.pricing import bare, quotes
 from example_project.pricing.settings import CLIENT, PATIENCE, RESILIENT_HTTP
 from resilient_http import Resilience
 from resilient_http_fastapi import ResilientHttpMiddleware, get_resilience
 
+observe("pricing")
 app = FastAPI(title="pricing", debug=True)
 
 if CLIENT == "bare":

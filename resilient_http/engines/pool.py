@@ -78,6 +78,11 @@ class EnginePool:
         """Connections that are open, idle ones included."""
         return sum(len(lender_of(engine)) for engine in list(self._engines.values()))
 
+    def connections_to(self, endpoint: Endpoint) -> int:
+        """Those to one endpoint."""
+        engine = self._engines.get(endpoint)
+        return 0 if engine is None else len(lender_of(engine))
+
 
 def is_instrumented(module: Any) -> bool:
     """Whether OpenTelemetry's instrumentation has wrapped httpx's transports."""

@@ -94,8 +94,7 @@ class BalancePolicy:
                 self._hub.emit(Observed(call.upstream, "pauses", f"pause {endpoint.url} for {seconds:.3g} s"))
         elif self._endpoints.pause(endpoint, now, seconds):
             call.journal.note(f"pauses: {endpoint.url} is left alone for {seconds:.3g} s")
-            if self._hub.listeners:
-                self._hub.emit(EndpointPaused(call.upstream, endpoint.url, seconds))
+            self._hub.announce(EndpointPaused(call.upstream, endpoint.url, seconds))
 
     def _settle(self, attempt: Attempt, now: float) -> None:
         endpoint, took = attempt.chosen, now - attempt.started
@@ -104,8 +103,8 @@ class BalancePolicy:
             outcome = NEUTRAL
         attempt.entry.outcome = outcome
         answered = took if attempt.fault is None and attempt.status is not None else None
-        if attempt.stalled and self._hub.listeners:
-            self._hub.emit(Stalled(attempt.call.upstream, endpoint.url, attempt.stalled))
+        if attempt.stalled:
+            self._hub.announce(Stalled(attempt.call.upstream, endpoint.url, attempt.stalled))
         heard = attempt.streaming and outcome is not UNANSWERED
         if attempt.lost:
             endpoint.latency.record(took)  # at least so long

@@ -207,9 +207,11 @@ class RetryPolicy:
         elsewhere = status not in TOO_MANY and self._endpoints.has_untried(call.tried, now)
         header = None if response is None or elsewhere else response.headers.get("retry-after")
         asked = None if header is None else retry_after(header, wall_now=port.wall_now())
-        return self._backoff.next_delay(
+        delay = self._backoff.next_delay(
             call.made, port.rng, throttled=status in THROTTLED, retry_after=asked, elsewhere=elsewhere
         )
+        # What was asked for is what is bounded; that we spread ourselves is no reason not to come back.
+        return delay if asked is None or asked > self._rules.max_wait else min(delay, self._rules.max_wait)
 
     async def _pause(
         self, call: Call, delay: float, response: Any, error: Exception | None, *, paid: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from resilient_http.call import Attempt
@@ -9,8 +10,26 @@ from resilient_http.events import AttemptFinished, Hub
 from resilient_http.policies import AttemptProceed
 
 
+class Detail(Protocol):
+    """What the telemetry package hands in to tell all of an attempt to whoever wants to read that much."""
+
+    @property
+    def wanted(self) -> Callable[[], bool]:
+        """Says whether somebody does."""
+
+    def sending(self, attempt: Attempt) -> None:
+        """It is about to be sent."""
+
+    def received(self, attempt: Attempt, reply: Any) -> None:
+        """Its answer has come."""
+
+
 class AttemptTracer(Protocol):
     """What the telemetry package hands in; policies know no OpenTelemetry."""
+
+    @property
+    def detail(self) -> Detail | None:
+        """Who is told all of an attempt, or None."""
 
     def begin_attempt(self, attempt: Attempt) -> object:
         """Give the attempt its trace headers, and its span where nobody else makes one. A token, or None."""
@@ -21,6 +40,8 @@ class AttemptTracer(Protocol):
 
 class Untraced:
     """Makes no span: of what is not HTTP, whatever client of its own it has makes one."""
+
+    detail: Detail | None = None
 
     def begin_attempt(self, attempt: Attempt) -> None:
         """Nothing."""
@@ -40,6 +61,7 @@ class TelemetryPolicy:
     def __init__(self, tracer: AttemptTracer, hub: Hub) -> None:
         self._tracer = tracer
         self._hub = hub
+        self._detail = tracer.detail
 
     async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
         """Begin the attempt's span and have its end told."""
@@ -48,12 +70,23 @@ class TelemetryPolicy:
         call = attempt.call
         traced = call.span is not None or call.headers
         token = self._tracer.begin_attempt(attempt) if traced else None
+        if self._detail is not None and self._detail.wanted() and attempt.call.request is not None:
+            proceed = self._detailed(self._detail, proceed)
         if token is None:
             return await proceed(attempt)
         try:
             return await proceed(attempt)
         finally:
             self._tracer.leave_attempt(token)
+
+    def _detailed(self, detail: Detail, proceed: AttemptProceed) -> AttemptProceed:
+        async def tell_all(attempt: Attempt) -> Any:
+            detail.sending(attempt)
+            reply = await proceed(attempt)
+            detail.received(attempt, reply)
+            return reply
+
+        return tell_all
 
     def _tell(self, attempt: Attempt, now: float) -> None:
         entry = attempt.entry

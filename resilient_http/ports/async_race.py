@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any
 
 import anyio
@@ -31,7 +32,7 @@ class AsyncRace:
         unread: The responses that nobody will read.
     """
 
-    __slots__ = ("_beside", "_delay", "_first", "_good", "_hedge", "_run", "_second", "_state", "unread")
+    __slots__ = ("_beside", "_context", "_delay", "_first", "_good", "_hedge", "_run", "_second", "_state", "unread")
     _state: Race  # made when there is a hedge
     _second: Attempt
 
@@ -53,6 +54,7 @@ class AsyncRace:
         except RuntimeError:
             return await self._in_tasks()
         # On asyncio the first attempt stays in the caller's task; nothing is made for one that is quick but a timer.
+        self._context = copy_context()  # before the first attempt has a span in it, which is not the hedge's parent
         work: Any = self._run(self._first)
         try:
             waiting = work.send(None)
@@ -62,7 +64,7 @@ class AsyncRace:
 
     async def _on_asyncio(self, loop: asyncio.AbstractEventLoop, work: Any, waiting: Any) -> Outcome:
         limit = asyncio.timeout(None)  # passes when the hedge has won
-        timer = loop.call_later(self._delay, self._begin, loop, limit)
+        timer = loop.call_later(self._delay, self._begin, loop, limit, context=self._context)
         try:
             try:
                 async with limit:

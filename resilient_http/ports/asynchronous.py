@@ -257,8 +257,11 @@ class AsyncPort(Messages):
         return is_instrumented(module) and (ours or isinstance(self._engine, module.AsyncHTTPTransport))
 
     def _tell_reclaimed(self, attempt: Attempt, why: str) -> None:
-        if self._hub.listeners:
-            self._hub.emit(StreamReclaimed(attempt.call.upstream, attempt.chosen.url, why))
+        self._hub.announce(StreamReclaimed(attempt.call.upstream, attempt.chosen.url, why))
+
+    def connections_to(self, endpoint: Endpoint) -> int:
+        """How many are open in all loops, idle ones included. From any thread."""
+        return sum(pool.connections_to(endpoint) for pool in list(self._pools.values()))
 
     def retire(self, endpoint: Endpoint) -> None:
         """Have the connections of an endpoint that is gone closed with the next call of each loop."""

@@ -213,8 +213,11 @@ class SyncPort(Messages):
         return is_instrumented(module) and (self._engine is None or isinstance(self._engine, module.HTTPTransport))
 
     def _tell_reclaimed(self, attempt: Attempt, why: str) -> None:
-        if self._hub.listeners:
-            self._hub.emit(StreamReclaimed(attempt.call.upstream, attempt.chosen.url, why))
+        self._hub.announce(StreamReclaimed(attempt.call.upstream, attempt.chosen.url, why))
+
+    def connections_to(self, endpoint: Endpoint) -> int:
+        """How many are open, idle ones included."""
+        return self.engines.connections_to(endpoint)
 
     def retire(self, endpoint: Endpoint) -> None:
         """Have the connections of an endpoint that is gone closed with the next call."""

@@ -17,7 +17,7 @@ from resilient_http.settings.models import Settings
 from resilient_http.settings.validation import Model
 
 FIXED = tuple(name for name, reload in reloads(Settings).items() if reload == ANEW)
-"""What the connections and threads of a process are made of."""
+"""What the connections and threads of a process are made of, and who looks on."""
 
 ABSENT: Final = "(none)"
 

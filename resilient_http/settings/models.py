@@ -35,6 +35,7 @@ from resilient_http.settings.origins import (
 from resilient_http.settings.routes import SHARED, SHARED_BY_ALL
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.spelling import lower_keys, respell
+from resilient_http.settings.telemetry import LoggingSettings, TelemetrySettings
 from resilient_http.settings.upstream import UpstreamSettings
 from resilient_http.settings.validation import (
     Found,
@@ -64,6 +65,8 @@ class Settings(Model):
         zone: Where this process stands; endpoints of that zone are preferred. None for no preference.
         shared: See SharedSettings; None for a process that shares nothing with others. Needs the extra `redis`.
         watch: See WatchSettings; None for settings that nothing changes from afar.
+        telemetry: See TelemetrySettings.
+        logging: See LoggingSettings.
         defaults: What every upstream inherits, and all that an unnamed one has: the keys of an upstream, but
             `endpoints`, `discovery` and `host`.
         upstreams: Name (a lower-case DNS label) to its settings.
@@ -80,6 +83,8 @@ class Settings(Model):
     zone: Zone | None = None
     shared: Annotated[SharedSettings | None, NEW_PROCESS] = None
     watch: Annotated[WatchSettings | None, NEW_PROCESS] = None
+    telemetry: Annotated[TelemetrySettings, NEW_PROCESS] = TelemetrySettings()
+    logging: Annotated[LoggingSettings, NEW_PROCESS] = LoggingSettings()
     defaults: UpstreamSettings = UpstreamSettings()
     upstreams: Mapping[str, UpstreamSettings] = {}
     guards: Mapping[str, GuardSettings] = {}

@@ -88,6 +88,8 @@ def simulable(settings: UpstreamSettings) -> tuple[UpstreamSettings, tuple[str, 
     changes: dict[str, Any] = {}
     if settings.discovery is not None:
         changes |= {"discovery": None, "endpoints": nodes_of(settings)}
+    if settings.health is not None:
+        changes["health"] = None
     if settings.middleware.call or settings.middleware.attempt:
         changes["middleware"] = type(settings.middleware)()
     if settings.fallback is not None and settings.fallback.response is None:
@@ -101,7 +103,7 @@ def simulable(settings: UpstreamSettings) -> tuple[UpstreamSettings, tuple[str, 
     if settings.rate_limit is not None and settings.rate_limit.shared:
         changes["rate_limit"] = settings.rate_limit.model_copy(update={"shared": False})
     told = {
-        "discovery": "discovery (three nodes stand in for those that it finds)", "endpoints": "",
+        "discovery": "discovery (three nodes stand in for those that it finds)", "endpoints": "", "health": "health",
         "middleware": "middleware", "fallback": "fallback", "retry": "retry.classify", "balance": "balance.key",
         "circuit": "circuit.shared", "rate_limit": "rate_limit.shared",
     }  # fmt: skip

@@ -115,7 +115,7 @@ class Ejections(Generic[Member]):
     def _decide(self) -> bool:
         """Who is out. Whether a panic began or ended."""
         wanted, total = len(self._reasons), len(self._members)
-        panicking = wanted > self._panic * total
+        panicking = wanted > self._panic * total and total > 1  # of one, none is out anyway
         most = 0 if panicking else total // 2
         self._out = frozenset(list(self._reasons)[:most])
         self._next = min((until for reasons in self._reasons.values() for until in reasons.values()), default=math.inf)

@@ -20,6 +20,12 @@ class Tally:
         with self._lock:
             self._counts[name] += 1
 
+    def include(self, other: Tally) -> None:
+        """All that another one has counted."""
+        counts = other.as_dict()
+        with self._lock:
+            self._counts.update(counts)
+
     def as_dict(self) -> dict[str, int]:
         """Name to count, in the order of the names."""
         with self._lock:

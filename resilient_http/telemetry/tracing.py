@@ -1,28 +1,30 @@
-"""Tracing: one INTERNAL span per call, one CLIENT span per attempt, and the trace carried to the upstream.
+"""Tracing: the OpenTelemetry SDK that the application has set up, and one INTERNAL span per call.
 
-    no SDK configured               the inbound traceparent and tracestate are passed on as they came
-    SDK, httpx instrumented         contrib makes each attempt's span and injects; we add what it cannot know
-    SDK, httpx not instrumented     we make the attempt's span and inject
-
-`propagate` of the upstream rules what is injected: "none" nothing, "tracecontext" no baggage, "all" everything.
+no SDK configured               the inbound traceparent and tracestate are passed on as they came
+SDK, httpx instrumented         contrib makes each attempt's span and injects; we add what it cannot know
+SDK, httpx not instrumented     we make the attempt's span and inject; see attempt_spans.py
+the trace is not sampled        no attempt has a span, and the call's own is what the upstream hears of
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import time
 from contextvars import Context as Variables
-from contextvars import Token
+from types import MethodType
 from typing import Any
 
-from opentelemetry import baggage, context, propagate, trace
-from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, Context  # contrib's switch; guarded by a test
-from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, Tracer
+from opentelemetry import context, propagate, trace
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY  # contrib's switch; guarded by a test
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
-from resilient_http.call import Attempt, Call
-from resilient_http.semantics import TRACE_HEADERS
+from resilient_http.call import Call
+from resilient_http.telemetry.decisions import add_events
+from resilient_http.telemetry.degraded import is_cancellation
 
-CLIENT, INTERNAL = SpanKind.CLIENT, SpanKind.INTERNAL  # to have them from their enum for each span costs more
-RESEND_COUNT = "http.request.resend_count"
+CONTRIB = "opentelemetry.instrumentation."
+INTERNAL = SpanKind.INTERNAL  # to have it from its enum for each span costs more
+_ERROR = Status(StatusCode.ERROR)
 
 
 def configured() -> bool:
@@ -54,144 +56,78 @@ def load_provider() -> None:
     trace.get_tracer_provider()
 
 
-class CallSpan:
-    """The INTERNAL span of a call; a context manager around its hops. Made only when an SDK is configured."""
+def wrapped_by_contrib(method: Any) -> bool:
+    """Whether the method of a transport is what `instrument_client()` has put in its place."""
+    if type(method) is MethodType:
+        return False
+    wrapper = getattr(method, "_self_wrapper", None)  # wrapt's; a test guards the name
+    module = getattr(getattr(wrapper, "func", wrapper), "__module__", None) or ""
+    return module.startswith(CONTRIB)
 
-    __slots__ = ("_span", "_token")
+
+def template_of(route: str | None) -> str | None:
+    """The template of the path alone: "/charges/{id}" of "GET /charges/{id}"."""
+    return None if route is None else route.rpartition(" ")[2]
+
+
+class CallSpan:
+    """The INTERNAL span of a call; a context manager around its hops. Made only when an SDK is configured.
+
+    Attributes:
+        sampled: Whether anybody will see it, so that attempts have spans of their own.
+        context: What carries it to an upstream.
+        first: The span of the call's newest attempt, where we have made it: what a hedge is linked to.
+    """
+
+    __slots__ = ("_span", "_started", "_token", "context", "first", "sampled")
 
     def __init__(self, call: Call) -> None:
         parent = None
-        if not trace.get_current_span().get_span_context().is_valid and call.headers:
+        if call.headers and not trace.get_current_span().get_span_context().is_valid:
             parent = propagate.extract(dict(call.headers), context.get_current())
-        self._span = tracer().start_span(call.method, parent, kind=INTERNAL)
-        self._token = context.attach(trace.set_span_in_context(self._span, parent))
+        self._started = time.time_ns()
+        span = tracer().start_span(call.method, parent, kind=INTERNAL, start_time=self._started)
+        self._span = span
+        self.context = span.get_span_context()
+        self.sampled = span.is_recording() or self.context.trace_flags.sampled
+        self.first: Any = None
+        self._token = context.attach(trace.set_span_in_context(span, parent))
 
     def end(self, call: Call, status: int | None, error: BaseException | None) -> None:
         """End the span with what came of the call."""
         context.detach(self._token)
-        span, journal = self._span, call.journal
+        span = self._span
         if span.is_recording():
-            span.set_attribute("http.request.method", call.method)
-            span.set_attribute("resilient_http.upstream", journal.upstream)
-            span.set_attribute("resilient_http.attempts", len(journal.attempts))
-            if "://" not in journal.upstream and journal.upstream:
-                span.update_name(f"{call.method} {journal.upstream}")
-            _note_result(span, status, error)
+            self._describe(call, status, error)
         span.end()
 
-
-class AttemptTracing:
-    """Carries the trace into the attempts of one upstream.
-
-    Args:
-        mode: The upstream's `propagate`: "none", "tracecontext" or "all".
-    """
-
-    def __init__(self, mode: str) -> None:
-        self._mode = mode
-
-    def begin_attempt(self, attempt: Attempt) -> Token[Context] | None:
-        """Put the trace into the attempt. The token goes back to leave_attempt()."""
-        if attempt.call.span is None:  # no SDK when the call began
-            if attempt.call.headers:
-                self._pass_on(attempt)
-            return None
-        port = attempt.call.port
-        if not port.instrumented():
-            return self._own_span(attempt)
-        if self._mode == "none":
-            self._own_span(attempt)
-            return context.attach(context.set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True))
-        if attempt.number > 1:
-            attempt.trace = _resend_hook(attempt, is_async=port.is_async)
-        return context.attach(baggage.clear()) if self._mode == "tracecontext" else None
-
-    def leave_attempt(self, token: Token[Context]) -> None:
-        """Back to the call's own context."""
-        context.detach(token)
-
-    def _pass_on(self, attempt: Attempt) -> None:
-        """Send the inbound headers on as they came, unless the user wrote his own."""
-        request = attempt.call.request
-        allowed = {"none": 0, "tracecontext": 2, "all": 3}[self._mode]
-        own = {} if request is None else request.headers
-        for name, value in attempt.call.headers:
-            if name in TRACE_HEADERS[:allowed] and name not in own:
-                attempt.headers += ((name, value),)
-
-    def _own_span(self, attempt: Attempt) -> Token[Context] | None:
-        span = tracer().start_span(attempt.call.method, kind=CLIENT)
-        if self._mode == "tracecontext":
-            attempt.headers += w3c(span.get_span_context())
-        elif self._mode == "all":
-            carrier: dict[str, str] = {}
-            propagate.inject(carrier, trace.set_span_in_context(span))
-            attempt.headers += tuple(carrier.items())
-        if span.is_recording():
-            _describe_request(span, attempt)
-            attempt.at_end(lambda ended, _now: _end_attempt(span, ended))
-        return None
+    def _describe(self, call: Call, status: int | None, error: BaseException | None) -> None:
+        # Each attribute costs the SDK a microsecond: what is usual is left out.
+        span, journal, route = self._span, call.journal, template_of(call.route)
+        first = journal.last
+        values: dict[str, Any] = {"resilient_http.upstream": journal.upstream, "resilient_http.attempts": 1}
+        if call.expires != math.inf:
+            values["resilient_http.deadline.left"] = max(0.0, call.expires - call.port.now())
+        if route is not None:
+            values["url.template"] = route
+        if "://" not in journal.upstream and journal.upstream:
+            span.update_name(f"{call.method} {journal.upstream}{route or ''}")
+        if journal.eventful or error is not None or (first is not None and (first.why or first.queued)):
+            values["resilient_http.attempts"] = len(journal.attempts)
+            if call.expires != math.inf:
+                values["resilient_http.deadline.budget"] = call.budget
+            add_events(span, call, self._started)
+        note_result(span, status, error, values)
 
 
-def w3c(span: SpanContext) -> tuple[tuple[str, str], ...]:
-    """The headers that carry a span. OpenTelemetry's own propagator takes four times as long.
-
-    Source: W3C Trace Context, sections 3.2 and 3.3.
-    """
-    if not span.is_valid:
-        return ()
-    ids = span.trace_id, span.span_id, span.trace_flags
-    parent = ("traceparent", "00-%032x-%016x-%02x" % ids)  # noqa: UP031 - in half the time of an f-string
-    return (parent, ("tracestate", span.trace_state.to_header())) if span.trace_state else (parent,)
-
-
-def _describe_request(span: Span, attempt: Attempt) -> None:
-    call, endpoint = attempt.call, attempt.endpoint
-    span.set_attribute("http.request.method", call.method)
-    if endpoint is not None:
-        span.set_attribute("server.address", endpoint.host)
-        span.set_attribute("server.port", endpoint.port)
-    url = getattr(call.request, "url", None)
-    if url is not None:
-        # Without query and credentials, which may hold secrets.
-        port = "" if url.port is None else f":{url.port}"
-        span.set_attribute("url.full", f"{url.scheme}://{url.host}{port}{url.path}")
-    if attempt.number > 1:
-        span.set_attribute(RESEND_COUNT, attempt.number - 1)
-
-
-def _end_attempt(span: Span, attempt: Attempt) -> None:
-    _note_result(span, attempt.status, attempt.error)
-    span.end()
-
-
-def _note_result(span: Span, status: int | None, error: BaseException | None) -> None:
+def note_result(span: Span, status: int | None, error: BaseException | None, values: dict[str, Any]) -> None:
+    """Note on a span what came of it, and what else is known. What was cancelled is nobody's error, and says so."""
     if status is not None:
-        span.set_attribute("http.response.status_code", status)
-    kind = type(error).__name__ if error is not None else str(status)
-    if error is not None or (status is not None and status >= 400):
-        span.set_attribute("error.type", kind)
-        span.set_status(Status(StatusCode.ERROR))
-
-
-def _resend_hook(attempt: Attempt, *, is_async: bool) -> Callable[..., Any]:
-    """An httpcore trace callback: its first event comes inside contrib's span, where the repeat can be noted on it."""
-    request = attempt.call.request
-    users = None if request is None else request.extensions.get("trace")
-    repeats = attempt.number - 1
-
-    def note() -> None:
-        nonlocal repeats
-        if repeats:
-            trace.get_current_span().set_attribute(RESEND_COUNT, repeats)
-            repeats = 0  # events of the body come when that span has ended
-
-    def hook(name: str, info: Any) -> Any:
-        note()
-        return users(name, info) if users is not None else None
-
-    async def async_hook(name: str, info: Any) -> Any:
-        note()
-        return await users(name, info) if users is not None else None
-
-    return async_hook if is_async else hook
+        values["http.response.status_code"] = status
+    if is_cancellation(error):
+        values["resilient_http.outcome"] = "cancelled"
+        span.add_event("resilient_http.cancelled", {"resilient_http.why": type(error).__name__})
+    elif error is not None or (status is not None and status >= 400):
+        values["error.type"] = type(error).__name__ if error is not None else str(status)
+        span.set_status(_ERROR)
+    span.set_attributes(values)

@@ -75,10 +75,10 @@ class Checker:
         if health is None or not health.record(why, now):
             return
         upstream.endpoints.note_health(member, now, healthy=health.healthy)
-        if self._hub.listeners and health.healthy:
-            self._hub.emit(EndpointHealthy(upstream.name, member.url))
-        elif self._hub.listeners:
-            self._hub.emit(EndpointUnhealthy(upstream.name, member.url, why))
+        if health.healthy:
+            self._hub.announce(EndpointHealthy(upstream.name, member.url))
+        else:
+            self._hub.announce(EndpointUnhealthy(upstream.name, member.url, why))
 
 
 async def ask(member: Endpoint, name: str, settings: HealthSettings, port: Port) -> str | None:

@@ -14,7 +14,6 @@ Laws
 from __future__ import annotations
 
 import copy
-import logging
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -25,8 +24,6 @@ from resilient_http.events import Hub, WatchFailed, WatchRestored
 from resilient_http.settings.watch import WatchSettings
 from resilient_http.upstreams.documents.document import read_document
 from resilient_http.upstreams.watching import Run, Watching
-
-logger = logging.getLogger("resilient_http.watch")
 
 NOTHING = object()
 
@@ -101,7 +98,6 @@ class Follower(Watching):
             apply(document, self._where)
         except SettingsError as exc:
             self._refused = str(exc)
-            logger.warning("%s says what is refused, and all stays as it is: %s", self._where, exc)
         else:
             self._refused = None
 
@@ -110,14 +106,10 @@ class Follower(Watching):
         self._failing = why
         if first:
             self._failing_since = time.monotonic()
-            logger.warning("%s fails (%s); the settings stay as they are", self._where, why)
-            if self._hub.listeners:
-                self._hub.emit(WatchFailed("", why))
+            self._hub.announce(WatchFailed("", self._where, why))
 
     def _tell_restored(self, now: float) -> None:
         if self._failing is None:
             return
         self._failing, failed_for = None, now - self._failing_since
-        logger.info("%s answers again after %.3g s", self._where, failed_for)
-        if self._hub.listeners:
-            self._hub.emit(WatchRestored("", failed_for))
+        self._hub.announce(WatchRestored("", self._where, failed_for))

@@ -135,9 +135,8 @@ class Nodes:
                 self.on_gone(member)
         if self.on_replaced is not None:
             self.on_replaced()
-        if self._hub.listeners:
-            added = tuple(member.url for member in after if member not in members)
-            self._hub.emit(EndpointsChanged(self._upstream, added, tuple(member.url for member in gone)))
+        added = tuple(member.url for member in after if member not in members)
+        self._hub.announce(EndpointsChanged(self._upstream, added, tuple(member.url for member in gone)))
         return True
 
     def adjust(self, settings: UpstreamSettings, now: float, *, zone: str | None, circuits: bool = True) -> None:
@@ -258,19 +257,16 @@ class Nodes:
             return
         if self.on_change is not None:
             self.on_change()
-        if not self._hub.listeners:
-            return
         if state == pybreaker.STATE_OPEN:
-            self._hub.emit(CircuitOpened(self._upstream, endpoint.url, circuit.rest, circuit.cause.value))
+            self._hub.announce(CircuitOpened(self._upstream, endpoint.url, circuit.rest, circuit.cause.value))
         elif state == pybreaker.STATE_HALF_OPEN:
-            self._hub.emit(CircuitHalfOpened(self._upstream, endpoint.url))
+            self._hub.announce(CircuitHalfOpened(self._upstream, endpoint.url))
         else:
-            self._hub.emit(CircuitClosed(self._upstream, endpoint.url, circuit.cause.value))
+            self._hub.announce(CircuitClosed(self._upstream, endpoint.url, circuit.cause.value))
 
     def _tell_panic(self, begins: bool, wanted: int, total: int) -> None:
-        if self._hub.listeners:
-            kind = PanicBegan if begins else PanicEnded
-            self._hub.emit(kind(self._upstream, wanted, total))
+        kind = PanicBegan if begins else PanicEnded
+        self._hub.announce(kind(self._upstream, wanted, total))
 
 
 def _choosing(settings: UpstreamSettings, zone: str | None) -> dict[str, Any]:

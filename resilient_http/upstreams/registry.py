@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from resilient_http.state.endpoint import Endpoint
-from resilient_http.upstreams.upstream import Upstream
+from resilient_http.upstreams.upstream import Record, Upstream
 
 UNNAMED = 1000
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -29,6 +29,9 @@ class Registry:
         named: Name to upstream.
         build: Makes an unnamed upstream for an endpoint (scheme, host, port).
         retire: Told about the endpoints of an unnamed upstream that was dropped.
+
+    Attributes:
+        departed: What was decided for all that were dropped.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Registry:
         self.named = dict(named)
         self._build = build
         self._retire = retire
+        self.departed = Record()
         self._unnamed: OrderedDict[Origin, Upstream] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -60,6 +64,7 @@ class Registry:
             upstream = self._unnamed[origin] = self._build(*origin[:2], port or DEFAULT_PORTS.get(url.scheme, 0))
             dropped = self._drop_oldest() if len(self._unnamed) > UNNAMED else None
         if dropped is not None:
+            self.departed.include(dropped.record)
             for endpoint in dropped.endpoints.members:
                 self._retire(endpoint)
         return upstream

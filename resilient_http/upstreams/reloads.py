@@ -70,7 +70,7 @@ class Reloads:
             SettingsError: They are refused.
         """
         try:
-            own = as_settings(raw)
+            own = _as_other_settings(raw)
             with self._lock:
                 check_reloadable(self._own, own)
                 changed = self._change(laid_over(own, self._document, self._where, endpoints=self._endpoints))
@@ -122,14 +122,12 @@ class Reloads:
 
     def _reject(self, error: SettingsError, by: str) -> None:
         self.tally.add("rejected")
-        if self._hub.listeners:
-            self._hub.emit(ReloadRejected("", by, str(error)))
+        self._hub.announce(ReloadRejected("", by, str(error)))
 
     def _tell(self, changed: tuple[Change, ...], by: str) -> None:
         if changed:
             self.tally.add("applied")
-            if self._hub.listeners:
-                self._hub.emit(SettingsReloaded("", by, tuple(map(str, changed))))
+            self._hub.announce(SettingsReloaded("", by, tuple(map(str, changed))))
 
 
 def as_settings(settings: Any) -> Settings:
@@ -148,3 +146,10 @@ def as_settings(settings: Any) -> Settings:
         message = f"settings are a mapping, Settings(...) or the path of a file, not {type(settings).__name__}"
         raise SettingsError(message, value=settings)
     return Settings(**{str(key): value for key, value in settings.items()})
+
+
+def _as_other_settings(settings: Any) -> Settings:
+    if settings is None:
+        message = "reload() takes all settings, and None is none; an empty file reads like that"
+        raise SettingsError(message, value=None)
+    return as_settings(settings)

@@ -9,7 +9,6 @@ Laws
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,8 +17,6 @@ from typing import Any
 from resilient_http.events import Hub, SwitchEnded, SwitchThrown
 from resilient_http.state.switches import Named, Position, Slot, Switch, Switches
 from resilient_http.upstreams.health import Beat
-
-logger = logging.getLogger("resilient_http.switches")
 
 LAPSED = "its time is over"
 
@@ -98,14 +95,9 @@ class Switching:
         self._settle()
         now = time.monotonic()
         for name, switch in new:
-            left = switch.until - now
-            logger.warning("%s: %s for %.3g s, by %s", name, switch, left, switch.by)
-            if self._hub.listeners:
-                self._hub.emit(SwitchThrown(name, str(switch), switch.by, left))
+            self._hub.announce(SwitchThrown(name, str(switch), switch.by, switch.until - now))
         for name, switch in over:
-            logger.warning("%s: no longer %s, as %s said: %s", name, switch, switch.by, why)
-            if self._hub.listeners:
-                self._hub.emit(SwitchEnded(name, str(switch), switch.by, why))
+            self._hub.announce(SwitchEnded(name, str(switch), switch.by, why))
         if wakes:
             self._wait()
 

@@ -69,6 +69,11 @@ class Record:
     pause_decisions: Tally = field(default_factory=Tally)
     fallbacks: Tally = field(default_factory=Tally)
 
+    def include(self, other: Record) -> None:
+        """What was decided for another one, too."""
+        for name in ("repeats", "hedges", "refusals", "rate_decisions", "pause_decisions", "fallbacks"):
+            getattr(self, name).include(getattr(other, name))
+
 
 Compose = Callable[["Upstream", UpstreamSettings], Pipeline]
 

@@ -47,7 +47,7 @@ def test_a_json_file_is_read_too(tmp_path, capsys):
     ("name", "text", "said"),
     [
         ("settings.toml", "upstreams = [", "settings.toml: "),
-        ("settings.json", "[]", "a mapping of settings is needed"),
+        ("settings.json", "[]", "a mapping"),
         ("settings.toml", "[upstreams.payments]\nendpoints = ['http://n1']\nretries = 1", "did you mean retry?"),
     ],
 )

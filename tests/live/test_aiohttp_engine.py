@@ -387,7 +387,7 @@ def test_nothing_is_written_to_a_connection_that_is_lost(caller, fault_server, c
     (attempt,) = caller.run(caller.resilience(upstream(server.url)), body)
 
     assert attempt.sent
-    assert not caplog.records  # asyncio warns of such writes
+    assert "asyncio" not in {record.name for record in caplog.records}  # it warns of such writes
 
 
 def test_an_answer_that_nobody_asked_for_is_given_to_nobody(caller, fault_server):

@@ -682,3 +682,10 @@ def test_what_was_decided_is_counted():
     upstream.make()
     upstream.make(method="POST", repeatable=False)
     assert upstream.tally.as_dict() == {"made": 2, "suppressed: attempts": 1, "suppressed: not idempotent": 1}
+
+
+def test_what_is_asked_for_is_obeyed_up_to_the_longest_wait_itself():
+    for seed in range(20):
+        upstream = Upstream(throttled(503, retry_after="5"), 200, seed=seed)
+        assert upstream.make(within=60.0).status_code == 200
+        assert upstream.port.now() == pytest.approx(5.0, abs=0.2)

@@ -15,6 +15,8 @@ from tests.simulation.world import ended
 class Tracer:
     """Writes down what it is asked, beside what is sent."""
 
+    detail = None
+
     def __init__(self, log, token=None):
         self.log = log
         self.token = token

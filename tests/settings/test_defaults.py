@@ -10,6 +10,7 @@ from resilient_http.settings.fallback import FallbackSettings, FixedResponseSett
 from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.models import Settings
 from resilient_http.settings.shared import SharedSettings
+from resilient_http.settings.telemetry import HARMLESS
 from resilient_http.settings.watch import (
     WatchConsulSettings,
     WatchEtcdSettings,
@@ -126,6 +127,8 @@ def test_the_defaults_at_the_root_are_those_of_the_design():
         },
         "shared": None,
         "watch": None,
+        "telemetry": {"traces": True, "metrics": True, "query": ()},
+        "logging": {"calls": True, "fold": 10.0, "headers": HARMLESS, "body": 0, "redact_httpx": True},
         "upstreams": {},
         "guards": {},
     }

@@ -853,3 +853,26 @@ def test_endpoints_that_are_no_list_are_told_that_one_is_needed(value):
 @pytest.mark.parametrize("path", ["inbound.deadline_headers", "inbound.trusted_peers"])
 def test_what_is_no_list_is_told_that_one_is_needed(path):
     assert str(refused(**nested(path, "x-wait-ms"))) == f"{path}: a list is needed (got 'x-wait-ms')"
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        ({"telemetry": {"traces": "sometimes"}}, "telemetry.traces"),
+        ({"telemetry": {"query": "page"}}, "telemetry.query"),
+        ({"telemetry": {"query": [""]}}, "telemetry.query.0"),
+        ({"telemetry": {"metric": True}}, "telemetry.metric"),
+        ({"logging": {"fold": 0}}, "logging.fold"),
+        ({"logging": {"fold": True}}, "logging.fold"),
+        ({"logging": {"headers": ["x request"]}}, "logging.headers.0"),
+        ({"logging": {"body": -1}}, "logging.body"),
+        ({"logging": {"body": 1.5}}, "logging.body"),
+        ({"logging": {"bodies": 10}}, "logging.bodies"),
+    ],
+)
+def test_what_is_shown_of_calls_is_told_in_so_many_words(raw, path):
+    assert refused(**raw).path == path
+
+
+def test_a_header_that_may_be_shown_is_named_in_any_case():
+    assert Settings(logging={"headers": ["X-Request-ID"]}).logging.headers == ("x-request-id",)

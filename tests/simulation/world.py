@@ -87,6 +87,8 @@ class Made:
 class Untraced:
     """Stands in for the tracer."""
 
+    detail = None
+
     def begin_attempt(self, attempt: Attempt) -> None:
         return None
 

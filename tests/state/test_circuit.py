@@ -463,7 +463,7 @@ def test_its_rules_can_be_changed():
 
 
 def test_the_defaults_are_those_of_the_settings():
-    from resilient_http.settings.models import CircuitSettings
+    from resilient_http.settings.circuit import CircuitSettings
 
     assert circuit_rules(CircuitSettings()) == CircuitRules()
 

@@ -82,6 +82,14 @@ def test_beyond_the_panic_share_all_are_used_again_and_that_is_told():
     assert (ejections.out(1.0), told) == ({"a", "b"}, [(True, 3, 4), (False, 2, 4)])
 
 
+def test_of_one_none_is_out_and_that_is_no_panic():
+    told = []
+    ejections = of("a")
+    ejections.on_panic = lambda *facts: told.append(facts)
+    assert not ejections.eject("a", "paused", 0.0, 5.0)
+    assert (ejections.out(0.0), told) == (set(), [])
+
+
 def test_a_panic_ends_by_itself_when_reasons_lapse():
     told = []
     ejections = of("ab")
@@ -145,7 +153,7 @@ def test_whatever_happens_at_most_half_are_out_and_only_those_that_have_a_reason
         out = ejections.out(now)
         assert out <= due
         assert len(out) == (0 if len(due) > panic * total else min(len(due), total // 2))
-        assert ejections.panicking == (len(due) > panic * total)
+        assert ejections.panicking == (len(due) > panic * total and total > 1)
     assert panics == [index % 2 == 0 for index in range(len(panics))]
 
 

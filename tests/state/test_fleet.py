@@ -201,6 +201,15 @@ def test_a_penalty_has_an_upper_limit_so_that_it_is_gone_within_half_a_minute():
     assert member.load(25.0) == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize(("quick", "slow"), [(0.001, 0.005), (0.0005, 0.02), (0.01, 0.03)])
+def test_a_node_that_is_some_milliseconds_further_away_is_not_penalised(quick, slow):
+    members = [node("n1"), node("n2")]
+    endpoints = Endpoints(members)
+    answered(endpoints, members[0], quick, times=20)
+    answered(endpoints, members[1], slow, times=40, now=1.0)
+    assert members[1].load(1.0) == 0.0
+
+
 def test_an_endpoint_that_is_somewhat_slower_is_not_penalised():
     members = [node("n1"), node("n2")]
     endpoints = Endpoints(members)

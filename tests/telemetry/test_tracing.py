@@ -7,7 +7,7 @@ from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from resilient_http import CircuitOpen, Scope, enter_scope
-from resilient_http.telemetry.tracing import w3c
+from resilient_http.telemetry.attempt_spans import w3c
 from tests.live.callers import Caller
 from tests.live.servers import answer, redirect, reset
 from tests.telemetry.sdk import tracing
@@ -31,11 +31,11 @@ def spans(request):
         yield made
 
 
-def call(kind, server, *, backend="httpx", method="GET", headers=None, scope=INBOUND, times=1, **defaults):
+def call(kind, server, *, backend="httpx", method="GET", headers=None, scope=INBOUND, times=1, routes=None, **defaults):
     """Call the upstream within an inbound scope; the last response, or the last exception."""
     settings = {
         "defaults": {"retry": {"backoff": {"base": 0.001, "throttled_base": 0.001}}, **defaults},
-        "upstreams": {"payments": {"endpoints": [server.url]}},
+        "upstreams": {"payments": {"endpoints": [server.url], "routes": routes or {}}},
     }
     outcome = None
 
@@ -174,6 +174,15 @@ def test_the_call_is_named_by_method_and_upstream(kind, fault_server, spans):
     assert the_call.status.status_code is StatusCode.UNSET
 
 
+def test_a_route_names_the_spans_by_its_template(kind, fault_server):
+    with tracing(instrumented=False) as spans:
+        call(kind, fault_server(), routes={"GET /{what}": {"retry": None}})
+
+    (the_call,), (attempt,) = spans.calls, spans.attempts
+    assert (the_call.name, attempt.name) == ("GET payments/{what}", "GET /{what}")
+    assert the_call.attributes["url.template"] == attempt.attributes["url.template"] == "/{what}"
+
+
 def test_a_failed_call_is_an_error_in_both(kind, fault_server, spans):
     error = call(kind, fault_server(reset()), retry=None)
 
@@ -233,7 +242,7 @@ def test_secrets_of_a_url_stay_out_of_our_spans(fault_server):
         caller.run(caller.resilience({"upstreams": {"payments": {"endpoints": [server.url]}}}), body)
 
     (attempt,) = spans.attempts
-    assert attempt.attributes["url.full"] == "http://payments/charges"
+    assert attempt.attributes["url.full"] == "http://payments/charges?card=REDACTED&sig=REDACTED"
     assert attempt.attributes["server.port"] == server.port
 
 
