@@ -10,7 +10,7 @@ VENV ?= .venv
 PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 ACT ?= outage
-BENCH ?= overhead pipeline policies request_client simulate throughput tail tail_at_scale choosing balance failover storm deadlines soak
+BENCH ?= overhead pipeline policies request_client simulate throughput tail tail_at_scale choosing balance failover reload storm deadlines soak
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -41,8 +41,8 @@ coverage: $(READY)  ## Run the tests and show which branches they miss
 	@$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
 
 .PHONY: demo
-demo: $(READY)  ## Tell the story of an outage, with bare httpx and with resilient_http (ACT=nodes: nodes come and go)
-	@if [ "$(ACT)" = nodes ]; then .ci/provide etcd etcd-server; fi
+demo: $(READY)  ## Tell the story of an outage, with bare httpx and with resilient_http (ACT=nodes: nodes come and go; ACT=live-change: settings change)
+	@if [ "$(ACT)" != outage ]; then .ci/provide etcd etcd-server; fi
 	@$(BIN)/python -m example_project --act $(ACT)
 
 .PHONY: serve

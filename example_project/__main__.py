@@ -13,12 +13,13 @@ from pathlib import Path
 
 from example_project.cluster import BrokenDownError
 from example_project.demo import demonstrate
+from example_project.live_change import live_change
 from example_project.nodes import demonstrate_nodes
 from example_project.screen import Screen
 from example_project.serve import serve
 
 KEPT, BROKEN, INTERRUPTED = 0, 1, 130
-ACTS = {"outage": demonstrate, "nodes": demonstrate_nodes}
+ACTS = {"outage": demonstrate, "nodes": demonstrate_nodes, "live-change": live_change}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,7 +29,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--bare", action="store_true", help="with --serve: with httpx alone")
     parser.add_argument("--quick", action="store_true", help="a short story, in some 15 to 20 s")
     parser.add_argument(
-        "--act", choices=ACTS, default="outage", help="outage: the story above; nodes: they join and leave through etcd"
+        "--act",
+        choices=ACTS,
+        default="outage",
+        help="outage: the story above; nodes: they join and leave through etcd; live-change: settings change in etcd",
     )
     options = parser.parse_args(argv)
 

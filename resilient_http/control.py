@@ -5,8 +5,8 @@ Laws
        when they change.
     2. A change is one step for those who call: the registry has the old upstreams or the new ones. What is under way
        ends on the old; what an upstream knows (circuits, windows, budgets, latency, connections) goes on in the new.
-    3. What goes on beside the calls (sharing, discovery, health checks) begins with the first call that needs it, and
-       ends with end(). A forked child makes a Control of its own.
+    3. What goes on beside the calls (sharing, discovery, health checks, what is watched) begins with the first call
+       that needs it, and ends with end(). A forked child makes a Control of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,10 +36,13 @@ from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.settings.validation import NAME
 from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.leased_bucket import LeasedBucket, LeaseRules
+from resilient_http.state.switches import ALL, Named, Slot, Switch
 from resilient_http.telemetry.observers import Observers
 from resilient_http.telemetry.tracing import untraced
 from resilient_http.transport import Dispatcher
 from resilient_http.upstreams.discovery import Discovery
+from resilient_http.upstreams.documents.kinds import make_document, where_document
+from resilient_http.upstreams.follower import Follower
 from resilient_http.upstreams.health import HealthChecks
 from resilient_http.upstreams.nodes import Nodes
 from resilient_http.upstreams.registry import Registry
@@ -47,6 +50,7 @@ from resilient_http.upstreams.shared_circuits import SharedCircuits
 from resilient_http.upstreams.shared_rates import SharedRates
 from resilient_http.upstreams.sharing import Sharing
 from resilient_http.upstreams.sources.kinds import make_source, where
+from resilient_http.upstreams.switching import Switching
 from resilient_http.upstreams.upstream import Pipeline, Record, Upstream
 
 SWITCH = "RESILIENT_HTTP_ENABLED"  # an operator's way out, whatever the settings say
@@ -62,9 +66,12 @@ class Control:
         hub: Where everything is told.
         observers: Who look on.
         circuit_listeners: pybreaker listeners, for every circuit.
+        apply: A bound method, held weakly: acts on a document from afar. None for nobody who does.
+        thrown: What an operator has switched.
 
     Attributes:
         settings: Those in force.
+        switching: What an operator switches.
         enabled: Whether the policies are.
         dispatcher: Passes calls through the upstreams.
         guards: What is guarded, by name.
@@ -78,6 +85,9 @@ class Control:
         hub: Hub,
         observers: Observers,
         circuit_listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
+        *,
+        apply: Callable[..., object] | None = None,
+        thrown: Mapping[Slot, Switch] | None = None,
     ) -> None:
         self.settings = settings
         self.enabled = _enabled(settings)
@@ -90,7 +100,11 @@ class Control:
         self._observers = observers
         self._listeners = tuple(circuit_listeners)
         self._lock = threading.Lock()  # of changes
-        self._checks = HealthChecks(hub, Beats(self.sync_port, self.async_port, untraced()))
+        beats = Beats(self.sync_port, self.async_port, untraced())
+        self._checks = HealthChecks(hub, beats)
+        self._follower = self._make_follower(apply)
+        waits = partial(beats.begin, threaded=True, name="switches")
+        self.switching = Switching(hub, waits, self._settle, thrown)
         self._sharing = None if settings.shared is None else Sharing(settings.shared, hub)
         self._registry = Registry(self._all_named(settings), self._unnamed, self._retire)
         self.dispatcher = Dispatcher(backend, self._registry, hub, observers)
@@ -140,21 +154,41 @@ class Control:
                 self.inbound = Inbound(settings.inbound)
             before = {name: upstream.discovery for name, upstream in self._registry.named.items()}
             self.settings, self.enabled = settings, _enabled(settings)
-            named = self._all_named(settings, self._registry.named)
-            gone = self._registry.replace(named, self._changed_unnamed)
-            for name, guard in list(self.guards.items()):
-                self.guards[name] = self._guard(name, settings, guard)
-            for name in settings.guards:
-                self.guarded(name)
-            self._checks.watch(named.values() if self.enabled else ())
+            gone = self._arrange()
         for upstream in gone:
             for member in upstream.endpoints.members:
                 member.gone = True
                 self._retire(member)
-        kept = {upstream.discovery for upstream in named.values()}
+        kept = {upstream.discovery for upstream in self._registry.named.values()}
         for discovery in before.values():
             if discovery is not None and discovery not in kept:
                 discovery.retire()
+
+    def switchable(self, settings: Settings) -> set[str]:
+        """The names of what can be switched under these settings."""
+        return {ALL, *settings.upstreams, *settings.guards, *self.guards}
+
+    def say(self, switches: Iterable[Named], by: str) -> None:
+        """These are the switches from afar, all of them."""
+        self.switching.say(switches, by)
+
+    def _settle(self) -> None:
+        """Other switches hold."""
+        with self._lock:
+            self._arrange()
+        for upstream in (*self.upstreams().values(), *self.guards.values()):
+            upstream.nodes.hold(upstream.position.circuits)
+
+    def _arrange(self) -> list[Upstream]:
+        """Have the upstreams that the settings, and what is switched, say. The lock is held. Those that are gone."""
+        named = self._all_named(self.settings, self._registry.named)
+        gone = self._registry.replace(named, self._changed_unnamed)
+        for name, guard in list(self.guards.items()):
+            self.guards[name] = self._guard(name, self.settings, guard)
+        for name in self.settings.guards:
+            self.guarded(name)
+        self._checks.watch(named.values() if self.enabled else ())
+        return gone
 
     def status(self, now: float) -> dict[str, Any]:
         """JSON-able: everything as it stands."""
@@ -162,6 +196,7 @@ class Control:
             "connections": {"sync": self.sync_port.engines.connections()},
             "inbound": self.inbound.status(),
             "shared": None if self._sharing is None else self._sharing.status(now),
+            "watch": None if self._follower is None else self._follower.status(now),
             "upstreams": {name: upstream.status(now) for name, upstream in self.upstreams().items()},
             "guards": {name: guard.status(now) for name, guard in sorted(self.guards.items())},
         }
@@ -170,6 +205,8 @@ class Control:
         """Close the connections of sync clients, and end what goes on beside the calls. Another call begins it anew."""
         self._checks.end()
         self.sync_port.close()
+        if self._follower is not None:
+            self._follower.end()
         self._end_sharing()
         for upstream in self._registry.named.values():
             if upstream.discovery is not None:
@@ -184,6 +221,9 @@ class Control:
     def let_go(self) -> None:
         """Nobody holds the Resilience any more: its threads shall end. The garbage collector calls this: be brief."""
         self._end_sharing()
+        self.switching.end()
+        if self._follower is not None:
+            self._follower.let_go()
         for upstream in self._registry.named.values():
             if upstream.discovery is not None:
                 upstream.discovery.let_go()
@@ -217,14 +257,21 @@ class Control:
         nodes = self._nodes(name, settings, before, origin)
         discovery = None if not nodes.named else self._discovery(name, settings, nodes, before)
         upstream = Upstream(
-            name, settings, self._compose, nodes, enabled=self.enabled, discovery=discovery, before=before
+            name,
+            settings,
+            self._compose,
+            nodes,
+            enabled=self.enabled,
+            discovery=discovery,
+            position=self.switching.position(name),
+            before=before,
         )
         self._share(upstream)
         return upstream
 
     def _as_before(self, upstream: Upstream, settings: UpstreamSettings) -> bool:
-        facts = (upstream.settings, upstream.enabled, upstream.nodes.zone)
-        return facts == (settings, self.enabled, self.settings.zone)
+        facts = (upstream.settings, upstream.enabled, upstream.nodes.zone, upstream.position)
+        return facts == (settings, self.enabled, self.settings.zone, self.switching.position(upstream.name))
 
     def _nodes(
         self, name: str, settings: UpstreamSettings, before: Upstream | None, origin: tuple[str, str, int] | None
@@ -239,6 +286,7 @@ class Control:
             name, settings, self._hub, origin=origin, zone=zone, circuits=self.enabled, listeners=self._listeners
         )
         nodes.on_gone = self._retire
+        nodes.hold(self.switching.position(name).circuits)
         return nodes
 
     def _discovery(
@@ -262,13 +310,21 @@ class Control:
             return self._begins_beside(compose_guard(upstream, settings, self._hub), upstream)
 
         nodes = self._nodes(name, own, before, ("guard", name, 0))
-        guarded = Upstream(name, own, composed, nodes, enabled=self.enabled, before=before)
+        position = self.switching.position(name)
+        guarded = Upstream(name, own, composed, nodes, enabled=self.enabled, position=position, before=before)
         self._share(guarded)
         return guarded
 
     def _compose(self, upstream: Upstream, settings: UpstreamSettings) -> Pipeline:
         pipeline = compose(upstream, settings, self._observers.tracer(settings), self._hub)
         return self._begins_beside(pipeline, upstream)
+
+    def _make_follower(self, apply: Callable[..., object] | None) -> Follower | None:
+        own = self.settings.watch
+        if own is None or apply is None:
+            return None
+        make = partial(make_document, own, self._backend.module)
+        return Follower(own, make, where_document(own), apply, self._hub)
 
     def _share(self, upstream: Upstream) -> None:
         if self._sharing is None or not shares(upstream.settings):
@@ -281,7 +337,9 @@ class Control:
 
     def _begins_beside(self, pipeline: Pipeline, upstream: Upstream) -> Pipeline:
         """The same, but that the first call begins what goes on beside the calls."""
-        sharing = self._sharing
+        sharing, follower = self._sharing, self._follower
+        if follower is not None and not _is_off():
+            pipeline = replace(pipeline, run=_beginning(lambda _: follower.begin(), pipeline.run))
         if sharing is not None and self.enabled and shares(upstream.settings):
             pipeline = replace(pipeline, run=_beginning(lambda _: sharing.begin(), pipeline.run))
         if upstream.settings.health is not None and upstream.named and self.enabled:
@@ -301,7 +359,11 @@ def shares(settings: UpstreamSettings) -> bool:
 
 
 def _enabled(settings: Settings) -> bool:
-    return settings.enabled and os.environ.get(SWITCH, "").lower() not in OFF
+    return settings.enabled and not _is_off()
+
+
+def _is_off() -> bool:
+    return os.environ.get(SWITCH, "").lower() in OFF
 
 
 def _beginning(

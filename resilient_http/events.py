@@ -229,6 +229,40 @@ class ReloadRejected(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WatchFailed(Event):
+    """`where` settings from afar are kept, there is no answer (`why`), so those in force stay. `upstream` is ""."""
+
+    where: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRestored(Event):
+    """`where` settings from afar are kept, there is an answer again, after `failed_for` seconds. `upstream` is ""."""
+
+    where: str
+    failed_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchThrown(Event):
+    """`by` has switched something for `seconds`; `what` is like "retries off". `upstream` is "*" for all of them."""
+
+    what: str
+    by: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchEnded(Event):
+    """What `by` had switched is as usual again; `why` says whether its time is over, or who has lifted it."""
+
+    what: str
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class FallbackUsed(Event):
     """A call that failed, because of `why`, was answered all the same; `kind` is "fixed", "function" or "stale"."""
 

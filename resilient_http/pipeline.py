@@ -2,6 +2,7 @@
 
     call ring, once per hop
         fallback        outermost: it answers for whatever failed, a passed deadline included
+        shed            inside the fallback, which answers for it; only while an operator has switched the upstream off
         middleware      the user's, in the order of the settings: sees what the call really ends with, not the fallback
         discovery       before the deadline, which would hide why no node is known; only where nodes are found out
         deadline        it bounds everything below, waits between attempts included; middleware is bound by it too
@@ -46,6 +47,7 @@ from resilient_http.policies.middleware import AttemptMiddlewarePolicy, CallMidd
 from resilient_http.policies.pause import PausePolicy
 from resilient_http.policies.rate_limit import RateLimitPolicy
 from resilient_http.policies.retry import RetryPolicy, RetryRules
+from resilient_http.policies.shed import ShedPolicy
 from resilient_http.policies.stale_answer import StaleAnswer
 from resilient_http.policies.telemetry import AttemptTracer, TelemetryPolicy, Untraced
 from resilient_http.policies.timeout import TimeoutPolicy
@@ -84,14 +86,16 @@ def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTrace
     ]
     call_ring: list[CallPolicy] = [
         *_fallback(upstream, settings.fallback, hub),
+        *_shed(upstream),
         *(CallMiddlewarePolicy(each, settings.timeout.total) for each in middleware.call),
         *_discovery(upstream, settings.timeout.total),
         DeadlinePolicy(settings.timeout.total),
     ]
     if retry is not None:
-        rules, backoff = _retry_rules(retry, settings), Backoff(**retry.backoff.model_dump())
+        rules, backoff = _retry_rules(retry, settings, upstream), Backoff(**retry.backoff.model_dump())
         call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.record.repeats, hub))
-    hedge = None if settings.hedge is None else _hedge(settings.hedge, settings, upstream, hub)
+    hedges = upstream.position.hedges is None
+    hedge = None if settings.hedge is None or not hedges else _hedge(settings.hedge, settings, upstream, hub)
     return _pipeline(call_ring, attempt_ring, repeatable, hedge, makes_key=settings.idempotency_key == "auto")
 
 
@@ -104,10 +108,16 @@ def compose_guard(upstream: Upstream, settings: GuardSettings, hub: Hub) -> Pipe
         TimeoutPolicy(timeout.attempt, {}),
         TelemetryPolicy(Untraced(), hub),
     ]
-    call_ring: list[CallPolicy] = [DeadlinePolicy(timeout.total)]
+    call_ring: list[CallPolicy] = [*_shed(upstream), DeadlinePolicy(timeout.total)]
     if retry is not None:
         rules = RetryRules(
-            retry.max_attempts, frozenset(), GUARDED, retry.classify, retry.max_wait, observe=retry.observe
+            retry.max_attempts,
+            frozenset(),
+            GUARDED,
+            retry.classify,
+            retry.max_wait,
+            observe=retry.observe,
+            off=_retries_off(upstream),
         )
         backoff = Backoff(**retry.backoff.model_dump())
         call_ring.append(RetryPolicy(rules, backoff, upstream.budget, upstream.endpoints, upstream.record.repeats, hub))
@@ -146,6 +156,16 @@ def _fallback(upstream: Upstream, settings: FallbackSettings | None, hub: Hub) -
         source = StaleAnswer(store, stale.max_age, stale.key, stale.wait, upstream.record.fallbacks)
     statuses = frozenset(settings.statuses)
     return [FallbackPolicy(source, statuses, upstream.record.fallbacks, hub, observe=settings.observe)]
+
+
+def _shed(upstream: Upstream) -> list[CallPolicy]:
+    switch = upstream.position.shed
+    return [] if switch is None else [ShedPolicy(switch, upstream.record.refusals)]
+
+
+def _retries_off(upstream: Upstream) -> str:
+    switch = upstream.position.retries
+    return "" if switch is None else switch.by
 
 
 def _discovery(upstream: Upstream, total: float | None) -> list[CallPolicy]:
@@ -231,7 +251,7 @@ def _headers(settings: UpstreamSettings) -> list[AttemptPolicy]:
     ]
 
 
-def _retry_rules(retry: RetrySettings, settings: UpstreamSettings) -> RetryRules:
+def _retry_rules(retry: RetrySettings, settings: UpstreamSettings, upstream: Upstream) -> RetryRules:
     return RetryRules(
         retry.max_attempts,
         frozenset(retry.statuses),
@@ -241,6 +261,7 @@ def _retry_rules(retry: RetrySettings, settings: UpstreamSettings) -> RetryRules
         None if retry.stop_header is None else (retry.stop_header.name, retry.stop_header.value),
         settings.trust_dependency_marker,
         retry.observe,
+        _retries_off(upstream),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -15,17 +14,16 @@ import pybreaker
 from resilient_http.client import AsyncClient, Client
 from resilient_http.control import Control
 from resilient_http.engines.backend import load_backend
-from resilient_http.errors import SettingsError
-from resilient_http.events import Hub, Listener, ReloadRejected, SettingsReloaded
+from resilient_http.events import Hub, Listener
 from resilient_http.guard import Guard, checked
 from resilient_http.inbound import Inbound
-from resilient_http.settings.changes import Change, changes, check_reloadable
-from resilient_http.settings.loading import load_settings
+from resilient_http.settings.changes import Change
 from resilient_http.settings.models import Settings
 from resilient_http.state.circuit import Circuit
-from resilient_http.state.tally import Tally
 from resilient_http.telemetry.observers import Observers
 from resilient_http.transport import AsyncResilientTransport, ResilientTransport
+from resilient_http.upstreams.reloads import Reloads, as_settings
+from resilient_http.upstreams.switchboard import Switchboard
 from resilient_http.upstreams.upstream import Upstream
 
 SCOPED = {"scope", "base_url"}  # the options of a client for one inbound request
@@ -44,9 +42,6 @@ class Resilience:
         listeners: Plain functions that are called with each event (see resilient_http.events).
         circuit_listeners: pybreaker listeners, for every circuit.
 
-    Attributes:
-        settings: The settings in force, validated.
-
     Raises:
         SettingsError: A setting is wrong; it names the path and the value.
     """
@@ -58,13 +53,14 @@ class Resilience:
         listeners: Sequence[Listener] = (),
         circuit_listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
     ) -> None:
-        self.settings = _as_settings(settings)
-        self._backend = load_backend(self.settings.backend)
+        own = as_settings(settings)
+        self._backend = load_backend(own.backend)
         self._hub = Hub(listeners)
+        self._reloads = Reloads(own, self._hub)
         self._circuit_listeners = tuple(circuit_listeners)
         self._observers = Observers(self.settings, self._hub)
         self._models: dict[Any, Any] = {}
-        self._reloads = Tally()
+        self._known: Control | None = None  # that of before a fork
         self._end_threads: weakref.finalize[[], Resilience] | None = None
         self._begin()
         _alive.add(self)
@@ -155,7 +151,7 @@ class Resilience:
             "backend": self.settings.backend,
             "engine": self.settings.engine,
             "pid": os.getpid(),
-            "reloads": self._reloads.as_dict(),
+            "reloads": self._reloads.tally.as_dict(),
             **self._control.status(now),
         }
 
@@ -169,7 +165,9 @@ class Resilience:
         await self._control.aclose()
         self._observers.log.flush()
 
-    def reload(self, settings: Mapping[str, Any] | Settings, *, by: str = "") -> tuple[Change, ...]:
+    def reload(
+        self, settings: Mapping[str, Any] | Settings | str | os.PathLike[str], *, by: str = ""
+    ) -> tuple[Change, ...]:
         """Go by other settings from now on: all of them or none. Thread-safe; calls under way end as they began.
 
         What an upstream knows goes on (circuits, windows, budgets, latency, connections), also where a number of its
@@ -177,31 +175,42 @@ class Resilience:
         It is told as SettingsReloaded, or as ReloadRejected, and counted in status().
 
         Args:
-            settings: As for Resilience(...): all of them, not a part.
+            settings: As for Resilience(...): all of them, not a part. A document that is watched stays laid over them.
             by: Who asks for it, for the event.
 
         Returns:
             What has changed; empty when nothing has.
 
         Raises:
-            SettingsError: A setting is wrong, or needs a new process (`backend`, `engine`, `shared`). All is as it was.
+            SettingsError: A setting is wrong, or needs a new process (`backend`, `engine`, `shared`, `watch`). All is
+                as it was.
         """
-        try:
-            new = _as_other_settings(settings)
-            with self._reloading:
-                check_reloadable(self.settings, new)
-                changed = changes(self.settings, new)
-                if changed:
-                    self._control.change(new)
-                    self.settings, self.enabled = new, self._control.enabled
-        except SettingsError as exc:
-            self._reloads.add("rejected")
-            self._hub.announce(ReloadRejected("", by, str(exc)))
-            raise
-        if changed:
-            self._reloads.add("applied")
-            self._hub.announce(SettingsReloaded("", by, tuple(map(str, changed))))
-        return changed
+        return self._reloads.by_hand(settings, by)
+
+    def switch(self, upstream: str) -> Switchboard:
+        """The kill switches of an upstream, for an incident: each in force at once, in this process, and for a time.
+
+        Args:
+            upstream: A name of the settings, the origin of an unnamed one, or a guard's name; "*" for all of them.
+
+        Raises:
+            KeyError: There is no such name; the message lists those that are.
+        """
+        known = self._control.switchable(self.settings)
+        if upstream not in known and "://" not in upstream:
+            message = f"no upstream {upstream!r}; known: {', '.join(sorted(known))}"
+            raise KeyError(message)
+        return Switchboard(upstream, self._control.switching)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force, validated."""
+        return self._reloads.settings
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the policies are in force."""
+        return self._control.enabled
 
     @property
     def inbound(self) -> Inbound:
@@ -232,14 +241,22 @@ class Resilience:
         # The parent's threads are dropped as they are: their locks may have been held when the process forked.
         if self._end_threads is not None:
             self._end_threads.detach()
-        self._control = Control(self.settings, self._backend, self._hub, self._observers, self._circuit_listeners)
+        thrown = None if self._known is None else self._known.switching.thrown
+        self._control = self._known = Control(
+            self.settings,
+            self._backend,
+            self._hub,
+            self._observers,
+            self._circuit_listeners,
+            apply=self._reloads.from_afar,
+            thrown=thrown,
+        )
+        self._reloads.begin(self._control)
         self._observers.look_at(self._control)
-        self.enabled = self._control.enabled
         self.dispatcher = self._control.dispatcher
         self.sync_port, self.async_port = self._control.sync_port, self._control.async_port
         self._end_threads = weakref.finalize(self, self._control.let_go)
         self._end_threads.atexit = False
-        self._reloading: threading.Lock = threading.Lock()
 
     def _client(self, kind: Any, options: dict[str, Any]) -> Any:
         """A client; those that frameworks make, one for each inbound request, are made after a model."""
@@ -259,26 +276,6 @@ class Resilience:
         from resilient_http import over_httpx2  # noqa: PLC0415 - an extra, imported only when used
 
         return getattr(over_httpx2, name)
-
-
-def _as_settings(settings: Any) -> Settings:
-    if isinstance(settings, Settings):
-        return settings
-    if settings is None:
-        return Settings()
-    if isinstance(settings, (str, os.PathLike)):
-        return load_settings(settings)
-    if not isinstance(settings, Mapping):
-        message = f"settings are a mapping, Settings(...) or the path of a file, not {type(settings).__name__}"
-        raise SettingsError(message, value=settings)
-    return Settings(**{str(key): value for key, value in settings.items()})
-
-
-def _as_other_settings(settings: Any) -> Settings:
-    if settings is None:
-        message = "reload() takes all settings, and None is none; an empty file reads like that"
-        raise SettingsError(message, value=None)
-    return _as_settings(settings)
 
 
 _alive: weakref.WeakSet[Resilience] = weakref.WeakSet()

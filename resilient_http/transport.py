@@ -254,7 +254,9 @@ def _route_of(upstream: Upstream, request: Any) -> str | None:
 class Host(Protocol):
     """What clients, transports and guards need of a Resilience; asked anew for each call, because a fork swaps it."""
 
-    enabled: bool
+    @property
+    def enabled(self) -> bool:
+        """Whether the policies are in force."""
 
     @property
     def dispatcher(self) -> Dispatcher:

@@ -48,7 +48,11 @@ NOT_RETRYABLE: Refusal = ("not retryable", "not retryable")
 
 @dataclass(frozen=True, slots=True)
 class RetryRules:
-    """What is repeated, and how often; see RetrySettings for the meaning of each."""
+    """What is repeated, and how often; see RetrySettings for the meaning of each.
+
+    Attributes:
+        off: Who has switched repeats off, "" for nobody.
+    """
 
     max_attempts: int = 3
     statuses: frozenset[int] = RETRYABLE_STATUSES
@@ -58,6 +62,7 @@ class RetryRules:
     stop_header: tuple[str, str | None] | None = None
     trusts_marker: bool = False
     observe: bool = False
+    off: str = ""
 
 
 class RetryPolicy:
@@ -77,6 +82,7 @@ class RetryPolicy:
         hub: Hub,
     ) -> None:  # fmt: skip
         self._rules = rules
+        self._off: Refusal | None = ("switched off", f"retries are switched off by {rules.off}") if rules.off else None
         self._backoff = backoff
         self._budget = budget
         self._endpoints = endpoints
@@ -146,7 +152,7 @@ class RetryPolicy:
 
     def _plan(self, call: Call, entry: Entry, response: Reply | None) -> tuple[float | None, bool]:
         """The delay before the next attempt, or None for no other, and whether the budget has paid for it."""
-        refusal, now, delay, paid = self._refuse(call, entry, response), call.port.now(), 0.0, False
+        refusal, now, delay, paid = self._off or self._refuse(call, entry, response), call.port.now(), 0.0, False
         if refusal is None:
             delay = self._delay(call, response, now)
             refusal = self._refuse_wait(call, now, delay)

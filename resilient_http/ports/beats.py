@@ -51,17 +51,18 @@ class Beats:
         """Whether a call through that port goes through the shared engines; else it is a mock's, or a user's."""
         return port is self._sync or port is self._asynchronous
 
-    def begin(self, due: Due, *, threaded: bool) -> ThreadBeat | LoopBeat:
+    def begin(self, due: Due, *, threaded: bool, name: str = "health") -> ThreadBeat | LoopBeat:
         """Begin one.
 
         Args:
             due: A bound method, held weakly: what to do at that instant, and in how many seconds to ask again.
             threaded: Whether in threads whatever runs here; else in asyncio's running loop, where there is one.
+            name: Of its thread.
         """
         if not threaded:
             with contextlib.suppress(RuntimeError):  # trio's
                 return LoopBeat(self._asynchronous, self._variables, due, asyncio.get_running_loop())
-        return ThreadBeat(self._sync, self._variables, due)
+        return ThreadBeat(self._sync, self._variables, due, name)
 
 
 class ThreadBeat:
@@ -75,7 +76,7 @@ class ThreadBeat:
 
     threaded = True
 
-    def __init__(self, port: SyncPort, variables: Context, due: Due) -> None:
+    def __init__(self, port: SyncPort, variables: Context, due: Due, name: str) -> None:
         self._port = weakref.ref(port)  # its engines know the endpoints, and those know everybody
         self._variables = variables
         # Who is told of a collection must take no lock: see architecture.md. A SimpleQueue's put() may come anywhere.
@@ -85,7 +86,7 @@ class ThreadBeat:
         self.done = 0
         self.alive = True
         try:
-            threading.Thread(target=self._run, name="resilient-http health", daemon=True).start()
+            threading.Thread(target=self._run, name=f"resilient-http {name}", daemon=True).start()
         except RuntimeError:  # Python is about to exit
             self.alive = False
 

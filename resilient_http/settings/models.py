@@ -20,7 +20,18 @@ from resilient_http.settings.inbound import InboundSettings
 from resilient_http.settings.keys import NEW_PROCESS
 from resilient_http.settings.limits import RateLimitSettings
 from resilient_http.settings.merging import as_raw, inherit, merge
-from resilient_http.settings.origins import ORIGINS, Layer, Origin, Source, hollow, nearest_origin, told, untold
+from resilient_http.settings.origins import (
+    ORIGINS,
+    WRITTEN,
+    Layer,
+    Origin,
+    Source,
+    Written,
+    hollow,
+    nearest_origin,
+    told,
+    untold,
+)
 from resilient_http.settings.routes import SHARED, SHARED_BY_ALL
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.spelling import lower_keys, respell
@@ -36,6 +47,7 @@ from resilient_http.settings.validation import (
     settings_error,
     wrong_names,
 )
+from resilient_http.settings.watch import WatchSettings
 
 __all__ = ["Settings", "UpstreamSettings"]
 
@@ -52,6 +64,7 @@ class Settings(Model):
         inbound: See InboundSettings.
         zone: Where this process stands; endpoints of that zone are preferred. None for no preference.
         shared: See SharedSettings; None for a process that shares nothing with others. Needs the extra `redis`.
+        watch: See WatchSettings; None for settings that nothing changes from afar.
         telemetry: See TelemetrySettings.
         logging: See LoggingSettings.
         defaults: What every upstream inherits, and all that an unnamed one has: the keys of an upstream, but
@@ -69,6 +82,7 @@ class Settings(Model):
     inbound: InboundSettings = InboundSettings()
     zone: Zone | None = None
     shared: Annotated[SharedSettings | None, NEW_PROCESS] = None
+    watch: Annotated[WatchSettings | None, NEW_PROCESS] = None
     telemetry: Annotated[TelemetrySettings, NEW_PROCESS] = TelemetrySettings()
     logging: Annotated[LoggingSettings, NEW_PROCESS] = LoggingSettings()
     defaults: UpstreamSettings = UpstreamSettings()
@@ -91,6 +105,16 @@ class Settings(Model):
         self = cls.__new__(cls)
         self._take(layers)
         return self
+
+    def under(self, *above: Layer) -> Settings:
+        """These settings as they were written, under more layers: what inherits a value inherits the new one.
+
+        Raises:
+            SettingsError: Something is wrong; all of it.
+        """
+        written: Written | None = self.__dict__.get(WRITTEN)
+        below = [(Source("settings"), as_raw(self))] if written is None else written.layers
+        return Settings.of_layers([*below, *above])
 
     @classmethod
     def from_upper_case(
@@ -135,8 +159,9 @@ class Settings(Model):
 
     def _take(self, layers: Iterable[Layer]) -> None:
         tree: Any = {}
+        layers = [(source, as_raw(raw)) for source, raw in layers]
         for source, raw in layers:
-            tree = merge(tree, told(as_raw(raw), source))
+            tree = merge(tree, told(raw, source))
         found = _shared_in_routes(tree)
         tree = inherit(tree)
         try:
@@ -145,7 +170,9 @@ class Settings(Model):
             found += mistakes_in(exc, type(self))
         if found:
             raise settings_error([(_placed(mistake, tree), value) for mistake, value in found])
-        self.__dict__[ORIGINS] = hollow(tree)  # no field: it is no part of what is compared
+        # No fields: they are no part of what is compared.
+        self.__dict__[ORIGINS] = hollow(tree)
+        self.__dict__[WRITTEN] = Written(tuple(layers))
 
     @model_validator(mode="after")
     def _engine_can(self) -> Self:

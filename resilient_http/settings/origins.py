@@ -7,7 +7,7 @@ last. So the merging that makes the settings also makes their origins, and the t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
@@ -62,8 +62,17 @@ class Origin:
 Layer = tuple[Source, Mapping[str, Any]]
 """A source, and what was read from it."""
 
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What settings were made from; secrets are in it, so it is not shown."""
+
+    layers: tuple[Layer, ...] = field(repr=False)
+
+
 LIBRARY = Origin()
 ORIGINS = "_origins"  # where settings keep the origins of their values
+WRITTEN = "_written"  # where they keep what they were made from
 
 
 @dataclass(frozen=True, slots=True)

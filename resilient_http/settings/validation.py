@@ -22,6 +22,7 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 Wrong = tuple[tuple[str, ...], str, tuple[str, ...]]
 """A path below the model that is being validated, what is wrong there, and known names."""
 
+SOURCES = (("discovery", "source"), ("watch", "source"))
 ALWAYS_ON = ("backoff", "defaults", "inbound", "middleware", "pool", "timeout", "tls")
 
 
@@ -130,7 +131,7 @@ def _mistake(details: Any, model: type[Model], below: tuple[str, ...]) -> Found:
         path += deeper
         for key in deeper:
             value = value.get(key) if isinstance(value, Mapping) else None
-    if _is_secret(path, message) or (path[-2:] == ("discovery", "source") and not isinstance(value, str)):
+    if _is_secret(path, message) or (path[-2:] in SOURCES and not isinstance(value, str)):
         value = None
     hidden = value is None or isinstance(value, (Mapping, list, tuple)) or "proxy" in path or "redis" in path
     shown = (
@@ -142,10 +143,12 @@ def _mistake(details: Any, model: type[Model], below: tuple[str, ...]) -> Found:
 
 
 def _is_secret(path: tuple[str, ...], message: str) -> bool:
-    """Whether what stands there may be one: below a misspelt key of discovery's or of health checks' too."""
-    if path[-1:] in (("password",), ("token",)) or {"health", "headers"} <= {*path}:
+    """Whether what stands there may be one: below a misspelt key of discovery's, say, too."""
+    if path[-1:] in (("password",), ("token",)) or path == ("watch", "http", "url"):
         return True
-    return message == "unknown key" and ("discovery" in path or "health" in path)
+    if "headers" in path and {"health", "watch"} & {*path}:
+        return True
+    return message == "unknown key" and bool({"discovery", "health", "watch"} & {*path})
 
 
 def _masked(secret: re.Match[str]) -> str:

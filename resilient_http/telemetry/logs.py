@@ -34,6 +34,10 @@ from resilient_http.events import (
     SettingsReloaded,
     Stalled,
     StreamReclaimed,
+    SwitchEnded,
+    SwitchThrown,
+    WatchFailed,
+    WatchRestored,
 )
 from resilient_http.settings.telemetry import LoggingSettings, TelemetrySettings
 from resilient_http.state.folding import Folding
@@ -206,6 +210,10 @@ LINES: dict[type[Event], tuple[logging.Logger, int, str, bool]] = {
     StreamReclaimed: (PROCESS, logging.WARNING, "{upstream}: a stream from {endpoint} was taken back: {why}", True),
     SettingsReloaded: (SETTINGS, logging.INFO, "settings reloaded by {by}: {changes}", False),
     ReloadRejected: (SETTINGS, logging.WARNING, "settings offered by {by} were rejected: {why}", False),
+    WatchFailed: (SETTINGS, logging.WARNING, "{where} fails ({why}); the settings stay as they are", False),
+    WatchRestored: (SETTINGS, logging.INFO, "{where} answers again after {failed_for:.3g} s", False),
+    SwitchThrown: (SETTINGS, logging.WARNING, "{upstream}: {what} for {seconds:.3g} s, by {by}", False),
+    SwitchEnded: (SETTINGS, logging.WARNING, "{upstream}: no longer {what}, as {by} had it: {why}", False),
 }  # fmt: skip
 
 

@@ -35,6 +35,7 @@ from resilient_http.state.endpoint import Endpoint, Link
 from resilient_http.state.endpoints import Endpoints
 from resilient_http.state.health import Health
 from resilient_http.state.outcome import Outcome, OutcomeRules
+from resilient_http.state.switches import Switch, What
 
 
 class Nodes:
@@ -84,6 +85,7 @@ class Nodes:
         self.zone = zone
         self._listeners = listeners
         self._rng = rng or random.Random()
+        self._held: dict[str, bool] = {}
         self.endpoints = Endpoints(
             [self._make(origin)] if origin else [self._as_told(each) for each in settings.endpoints],
             balancer_of(settings.balance),
@@ -174,6 +176,28 @@ class Nodes:
             member.circuit.adjust(circuit_rules(own))
             member.outcomes = outcome_rules(own)
 
+    def hold(self, circuits: Sequence[Switch]) -> None:
+        """These circuits are held open or closed from now on, those of endpoints that are still to come too.
+
+        One that was held open before lets probes through; one that was held closed begins anew.
+        """
+        before = {member: self._holds(member) for member in self.endpoints.members}
+        self._held = {switch.endpoint or "": switch.what is What.CIRCUIT_OPEN for switch in circuits}
+        for member, held in before.items():
+            if member.circuit is not None and held is not self._holds(member):
+                self._hold(member, member.circuit, before=held)
+
+    def _holds(self, endpoint: Endpoint) -> bool | None:
+        """Whether its circuit is held open (True), closed (False), or not."""
+        return self._held.get(endpoint.url, self._held.get(""))
+
+    def _hold(self, endpoint: Endpoint, circuit: Circuit, before: bool | None = None) -> None:
+        opens = self._holds(endpoint)
+        if opens is not None:
+            (circuit.force_open if opens else circuit.force_close)()
+        elif before is not None and circuit.mode == ("forced open" if before else "forced closed"):
+            (circuit.half_open if before else circuit.close)()
+
     def status(self, now: float) -> list[dict[str, Any]]:
         """JSON-able: each endpoint as it stands."""
         return [_status(member, self.endpoints.ejections, now) for member in self.endpoints.members]
@@ -193,13 +217,15 @@ class Nodes:
 
     def _add_circuit(self, endpoint: Endpoint, settings: CircuitSettings) -> None:
         endpoint.outcomes = outcome_rules(settings)
-        endpoint.circuit = Circuit(
+        circuit = Circuit(
             f"{self._upstream} at {endpoint.url}",
             circuit_rules(settings),
             rng=self._rng,
             listeners=self._listeners,
             on_change=partial(self._tell_circuit, endpoint),
         )
+        self._hold(endpoint, circuit)
+        endpoint.circuit = circuit
 
     def _adjust_health(self, endpoint: Endpoint, now: float) -> None:
         own = self._settings.health
@@ -227,6 +253,8 @@ class Nodes:
         )
 
     def _tell_circuit(self, endpoint: Endpoint, circuit: Circuit, state: str) -> None:
+        if endpoint.circuit is not circuit:  # not in use yet, or no longer
+            return
         if self.on_change is not None:
             self.on_change()
         if state == pybreaker.STATE_OPEN:

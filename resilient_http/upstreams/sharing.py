@@ -21,10 +21,10 @@ import uuid
 import weakref
 from collections.abc import Iterator
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from resilient_http.events import Hub, SharingLost, SharingRestored
 from resilient_http.settings.shared import SharedSettings
+from resilient_http.upstreams.redis_client import connect, where
 
 logger = logging.getLogger("resilient_http.sharing")
 
@@ -61,6 +61,7 @@ class Sharing:
     def __init__(self, settings: SharedSettings, hub: Hub) -> None:
         self.settings = settings
         self.process = uuid.uuid4().hex
+        self._where = where(settings.redis.get_secret_value())
         self._sharers: list[weakref.ref[Sharer]] = []
         self._hub = hub
         self._lock = threading.Lock()
@@ -121,7 +122,8 @@ class Sharing:
         pause = self.settings.interval
         while not stop.is_set():
             try:
-                redis = connect(self.settings) if redis is None else redis
+                if redis is None:
+                    redis = connect(self.settings.redis.get_secret_value(), self.settings.timeout)
                 self._exchange(redis)
             except Exception as exc:  # noqa: BLE001 - whatever it is, calls go on and it is tried again
                 self._lost(exc)
@@ -160,7 +162,7 @@ class Sharing:
         if self._lost_at is not None:
             return
         self._lost_at = time.monotonic()
-        logger.warning("%s is away (%s): this process goes on by itself", where(self.settings), self._why)
+        logger.warning("%s is away (%s): this process goes on by itself", self._where, self._why)
         if self._hub.listeners:
             self._hub.emit(SharingLost("", self._why))
 
@@ -171,29 +173,6 @@ class Sharing:
         if lost_at is None:
             return
         lost_for = time.monotonic() - lost_at
-        logger.info("%s is back after %.3g s", where(self.settings), lost_for)
+        logger.info("%s is back after %.3g s", self._where, lost_for)
         if self._hub.listeners:
             self._hub.emit(SharingRestored("", lost_for))
-
-
-def connect(settings: SharedSettings) -> Any:
-    """A client of the Redis, that connects when it is used, waits briefly and repeats nothing."""
-    # An extra, imported only when used.
-    from redis import Redis  # noqa: PLC0415
-    from redis.backoff import NoBackoff  # noqa: PLC0415
-    from redis.retry import Retry  # noqa: PLC0415
-
-    return Redis.from_url(
-        settings.redis.get_secret_value(),
-        socket_timeout=settings.timeout,
-        socket_connect_timeout=settings.timeout,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=True,
-        encoding_errors="surrogateescape",  # bytes that are no text are none of ours, and are told back as they are
-    )
-
-
-def where(settings: SharedSettings) -> str:
-    """The Redis, without credentials."""
-    parts = urlsplit(settings.redis.get_secret_value())
-    return f"redis at {parts.hostname}:{parts.port or 6379}" if parts.hostname else f"redis at {parts.path}"

@@ -19,6 +19,7 @@ from resilient_http.state.leased_bucket import LeasedBucket
 from resilient_http.state.pauses import Pauses
 from resilient_http.state.response_memory import ResponseMemory
 from resilient_http.state.retry_budget import RetryBudget
+from resilient_http.state.switches import AS_USUAL, Position
 from resilient_http.state.tally import Tally
 from resilient_http.state.token_bucket import TokenBucket
 from resilient_http.upstreams.discovery import Discovery
@@ -87,6 +88,7 @@ class Upstream:
         nodes: Its nodes.
         enabled: False leaves nothing but the choice of an endpoint.
         discovery: What finds its nodes, or None where the settings name them all.
+        position: What an operator has switched.
         before: The same one with other settings: what it knows goes on, under the numbers of these. Its calls under way
             end as they began.
 
@@ -106,6 +108,7 @@ class Upstream:
         *,
         enabled: bool = True,
         discovery: Discovery | None = None,
+        position: Position = AS_USUAL,
         before: Upstream | None = None,
     ) -> None:
         self.name = name
@@ -114,6 +117,7 @@ class Upstream:
         self.named = nodes.named
         self.enabled = enabled
         self.discovery = discovery
+        self.position = position
         self.endpoints = nodes.endpoints
         self.record: Record = Record() if before is None else before.record
         self.budget = self._budget(before)
@@ -169,6 +173,7 @@ class Upstream:
         return {
             "endpoints": self.nodes.status(now),
             "discovery": None if self.discovery is None else self.discovery.status(now),
+            "switches": self.position.status(now),
             "concurrency": self._concurrency_status(),
             "rate_limit": None if self.bucket is None else self._rate_status(self.bucket, now),
             "pauses": {"routes": self.record.pauses.paused(now), "decisions": self.record.pause_decisions.as_dict()},

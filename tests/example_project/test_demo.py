@@ -143,3 +143,12 @@ def test_nodes_come_and_go_through_etcd_and_no_call_fails(start, mark):
     assert "none failed" in told
     assert "node 5 found" in told
     assert alive(mark) == []
+
+
+def test_settings_change_in_etcd_during_the_outage_and_callers_are_better_off(start, mark):
+    process = start("--act", "live-change", "--quick")
+    told = process.communicate()[0]
+    assert process.returncode == 0, told
+    assert "upstreams.payments.retry.budget.ratio: 0.02 -> 1.0" in told
+    assert "no process started anew" in told
+    assert alive(mark) == []

@@ -3,6 +3,8 @@
 https://developer.hashicorp.com/consul/api-docs/health#list-service-instances-for-service
     GET /health/service/:service; dc, tag (may be given several times), passing; an array of Node, Service, Checks.
     Service.Address may be empty: then Node.Address is meant. Service.Weights has Passing and Warning.
+https://developer.hashicorp.com/consul/api-docs/kv#read-key
+    GET /kv/:key; an array of one Key, Value (base64, null for an empty one), ModifyIndex; 404 where there is none.
 https://developer.hashicorp.com/consul/api-docs/features/blocking
     The header X-Consul-Index; with `index` (and `wait`, as "10s" or "5m", limited to 10 minutes, plus up to wait/16)
     the request hangs until the index is higher, or time is up.
@@ -12,6 +14,7 @@ https://developer.hashicorp.com/consul/api-docs/api-structure#authentication
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import ssl
@@ -44,6 +47,7 @@ class Consul:
         self.says: str | None = None
         self._token = token
         self._instances: dict[str, dict[str, Any]] = {}
+        self._values: dict[str, str] = {}
         self._changed = threading.Condition()
         self.server = FaultServer(self.treat, tls=tls)
 
@@ -86,6 +90,18 @@ class Consul:
                 self._instances.pop(name, None)
             self._raise()
 
+    def put(self, key: str, value: str) -> None:
+        """Set a key of the key/value store."""
+        with self._changed:
+            self._values[key] = value
+            self._raise()
+
+    def take_away(self, key: str) -> None:
+        """Delete a key."""
+        with self._changed:
+            self._values.pop(key, None)
+            self._raise()
+
     def lose_raft(self, index: int) -> None:
         """Its index begins anew, as after a snapshot was restored."""
         with self._changed:
@@ -120,6 +136,9 @@ class Consul:
             return
         if "index" in query and int(query["index"][0]) > 0:
             self._block(exchange, int(query["index"][0]), _seconds(query.get("wait", ["5m"])[0]))
+        if parts.path.startswith("/v1/kv/"):
+            self._answer_value(exchange, unquote(parts.path.removeprefix("/v1/kv/")))
+            return
         name = unquote(parts.path.removeprefix("/v1/health/service/"))
         with self._changed:
             found = [
@@ -132,6 +151,17 @@ class Consul:
             index = str(self.index) if self.says is None else self.says
         headers = {"Content-Type": "application/json"} | ({"X-Consul-Index": index} if index else {})
         answer(200, json.dumps(found), headers).act(exchange)
+
+    def _answer_value(self, exchange: Exchange, key: str) -> None:
+        with self._changed:
+            value, index = self._values.get(key), str(self.index)
+        headers = {"Content-Type": "application/json", "X-Consul-Index": index}
+        if value is None:
+            answer(404, "", headers).act(exchange)
+            return
+        encoded = base64.b64encode(value.encode()).decode() or None
+        entry = {"LockIndex": 0, "Key": key, "Flags": 0, "Value": encoded, "CreateIndex": 1, "ModifyIndex": int(index)}
+        answer(200, json.dumps([entry]), headers).act(exchange)
 
     def _block(self, exchange: Exchange, index: int, wait: float) -> None:
         until = time.monotonic() + wait

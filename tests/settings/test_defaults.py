@@ -11,6 +11,13 @@ from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.models import Settings
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.telemetry import HARMLESS
+from resilient_http.settings.watch import (
+    WatchConsulSettings,
+    WatchEtcdSettings,
+    WatchHttpSettings,
+    WatchRedisSettings,
+    WatchSettings,
+)
 from resilient_http.state.backoff import Backoff
 from resilient_http.state.diagnosis import CircuitRules
 from resilient_http.state.leased_bucket import LeaseRules
@@ -119,11 +126,35 @@ def test_the_defaults_at_the_root_are_those_of_the_design():
             "answers": True,
         },
         "shared": None,
+        "watch": None,
         "telemetry": {"traces": True, "metrics": True, "query": ()},
         "logging": {"calls": True, "fold": 10.0, "headers": HARMLESS, "body": 0, "redact_httpx": True},
         "upstreams": {},
         "guards": {},
     }
+
+
+def test_the_defaults_of_what_is_watched():
+    none = dict.fromkeys(("file", "etcd", "consul", "redis", "http", "source", "format"))
+    own = {"endpoints": False, "interval": 5.0, "timeout": 2.0, "max_backoff": 10.0}
+    assert WatchSettings(file="f.toml").model_dump() == none | own | {"file": "f.toml"}
+    tls = {"verify": True, "cert": None}
+    etcd = WatchEtcdSettings(url="http://e:2379", key="k").model_dump()
+    assert etcd == {"url": ("http://e:2379",), "key": "k", "user": None, "password": None, "tls": tls}
+    consul = WatchConsulSettings(key="k").model_dump()
+    assert consul == {
+        "key": "k", "url": "http://127.0.0.1:8500", "datacenter": None, "token": None, "wait": 60.0, "tls": tls,
+    }  # fmt: skip
+    redis = WatchRedisSettings(redis="redis://r", key="k")
+    assert (redis.key, redis.channel) == ("k", None)
+    http = WatchHttpSettings(url="http://c/s?x=1")
+    assert (http.headers, http.at, http.tls.model_dump()) == ({}, None, tls)
+
+
+def test_how_a_document_is_written_is_seen_by_its_file():
+    written = {name: WatchSettings(file=name).written for name in ("a.toml", "a.JSON", "b.yml", "c.yaml", "d")}
+    assert written == {"a.toml": "toml", "a.JSON": "json", "b.yml": "yaml", "c.yaml": "yaml", "d": "json"}
+    assert WatchSettings(file="a.txt", format="toml").written == "toml"
 
 
 def test_the_defaults_of_a_fallback():

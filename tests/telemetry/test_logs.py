@@ -157,7 +157,16 @@ def test_a_circuit_that_opens_is_a_warning_and_its_way_back_is_told(kind, fault_
 def test_each_event_that_is_told_can_be(lines, caplog):
     caplog.set_level(logging.INFO)
     log = EventLog(LoggingSettings(), lambda: 0.0)
-    values = {"seconds": 1.0, "retry_in": 1.0, "wanted": 1, "total": 2, "added": ("a",), "removed": (), "changes": ()}
+    values = {
+        "seconds": 1.0,
+        "retry_in": 1.0,
+        "failed_for": 1.0,
+        "wanted": 1,
+        "total": 2,
+        "added": ("a",),
+        "removed": (),
+        "changes": (),
+    }
     for said, kind in enumerate(LINES, 1):
         event = kind(**{name: values.get(name, "x") for name in kind.__dataclass_fields__})
         log(event)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from resilient_http.settings.network import TlsSettings
@@ -23,6 +23,8 @@ KEEPALIVE = (
         if hasattr(socket, name)
     ),
 )
+
+GOOD = (200,)
 
 
 class Control:
@@ -62,6 +64,7 @@ class Control:
         headers: Mapping[str, str],
         wait: float = 0.0,
         quiet: float | None = None,
+        good: Collection[int] = GOOD,
         **options: Any,
     ) -> Iterator[Any]:
         """A response with a good status, its body not read yet.
@@ -72,6 +75,7 @@ class Control:
             headers: Of the request.
             wait: Seconds for which it may keep us waiting for the answer, beyond the timeout.
             quiet: Seconds between two bytes of the body; None for the timeout.
+            good: Statuses that are good.
             options: As httpx has them: params, json.
 
         Raises:
@@ -87,7 +91,7 @@ class Control:
                 extensions={"trace": self._note},
                 **options,
             ) as response:
-                _check(response.status_code)
+                _check(response.status_code, good)
                 # httpcore asks for it once more when the body begins.
                 response.request.extensions["timeout"]["read"] = self._timeout if quiet is None else quiet
                 yield response
@@ -124,8 +128,8 @@ class Control:
             self._streams = [*self._streams[-3:], info["return_value"]]
 
 
-def _check(status: int) -> None:
-    if status != 200:
+def _check(status: int, good: Collection[int]) -> None:
+    if status not in good:
         raise SourceFailed(f"it answered {status}")
 
 

@@ -1,0 +1,95 @@
+"""File: a document in a file, that may be replaced, or be a symbolic link, as Kubernetes' ConfigMaps are.
+
+With watchfiles (the extra `watch`) the kernel tells of a change in the folder of the file, and in that of what it
+leads to; without, both are looked at twice a second. Either way it is read anew every `interval` seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from resilient_http.upstreams.documents.document import MOST
+from resilient_http.upstreams.sources.source import SourceFailed
+
+LOOK: Final = 0.5  # seconds
+STEP: Final = 100  # milliseconds in which several changes are taken for one
+
+
+class FileDocument:
+    """A document in a file.
+
+    Args:
+        path: Of the file.
+        interval: Seconds after which it is read anew, whatever was told.
+        told: Whether the kernel is asked to tell of changes; None for where that can be had.
+    """
+
+    def __init__(self, path: str, interval: float, *, told: bool | None = None) -> None:
+        self._path = Path(path)
+        self._interval = interval
+        self._told = find_spec("watchfiles") is not None if told is None else told
+
+    def watch(self, stop: threading.Event) -> Iterator[str]:
+        """What stands in the file, now and after each change."""
+        while not stop.is_set():
+            folders = self._folders()
+            waits = self._changes(folders, stop) if self._told else self._looks(stop)
+            yield self._read()
+            for _ in waits:
+                yield self._read()
+                if self._folders() != folders:
+                    break
+
+    def _read(self) -> str:
+        try:
+            with self._path.open(encoding="utf-8", errors="replace") as file:
+                return file.read(MOST + 1)
+        except OSError as exc:
+            raise SourceFailed(f"it cannot be read ({type(exc).__name__})") from None
+
+    def _folders(self) -> set[Path]:
+        """Where a change may happen: each link on the way is in one."""
+        folders, path = set[Path](), self._path.absolute()
+        for _ in range(40):  # as many links as Linux follows
+            folders.add(path.parent.resolve())
+            if not path.is_symlink():
+                break
+            path = path.parent / path.readlink()
+        folders.add(self._path.resolve().parent)
+        return folders
+
+    def _changes(self, folders: set[Path], stop: threading.Event) -> Iterator[object]:
+        from watchfiles import watch  # noqa: PLC0415 - an extra, imported only when used
+
+        return watch(
+            *sorted(folders),
+            watch_filter=None,
+            debounce=2 * STEP,
+            step=STEP,
+            stop_event=stop,
+            rust_timeout=round(1000 * self._interval),
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            recursive=False,
+        )
+
+    def _looks(self, stop: threading.Event) -> Iterator[object]:
+        before, until = self._seen(), time.monotonic() + self._interval
+        while not stop.wait(min(LOOK, self._interval)):
+            now = self._seen()
+            if now != before or time.monotonic() >= until:
+                yield None
+                before, until = now, time.monotonic() + self._interval
+
+    def _seen(self) -> tuple[int, ...] | None:
+        """What differs when somebody else's content stands there."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

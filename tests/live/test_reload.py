@@ -1,0 +1,22 @@
+"""A thousand reloads while calls are made: none fails, no circuit forgets, and nothing grows."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.live.reloading import KINDS, reload_while_calling
+
+
+@pytest.mark.timeout(180)  # a thousand of them, beside other tests
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thousand_reloads_during_calls_are_noticed_by_nobody(kind, nginx, refused_url):
+    # The rate is that which two cores beside other tests reach; the whole of it: benchmarks/reload.py.
+    outcome = reload_while_calling(kind, nginx().url, refused_url, rate=100.0, reloads=1000, every=0.005, quiet=0.2)
+    assert outcome.failed == []
+    assert len(outcome.busy) > 50
+    assert len(outcome.reloads) == 1000
+    assert outcome.open_circuit
+    (objects, blocks), (objects_after, blocks_after) = outcome.objects
+    # A reload that left one object behind would leave a thousand.
+    assert objects_after < objects + 500
+    assert blocks_after < blocks + 0.05 * blocks
