@@ -99,7 +99,7 @@ class Control:
         self._hub = hub
         self._observers = observers
         self._listeners = tuple(circuit_listeners)
-        self._lock = threading.Lock()  # of changes
+        self._lock = threading.RLock()  # of changes
         beats = Beats(self.sync_port, self.async_port, untraced())
         self._checks = HealthChecks(hub, beats)
         self._follower = self._make_follower(apply)
@@ -138,7 +138,10 @@ class Control:
             SettingsError: The name is an upstream's, or no lower-case DNS label.
         """
         found = self.guards.get(name)
-        return found if found is not None else self.guards.setdefault(name, self._guard(name, self.settings))
+        if found is None:
+            with self._lock:  # none comes while settings change, that may have an upstream of that name
+                found = self.guards.get(name) or self.guards.setdefault(name, self._guard(name, self.settings))
+        return found
 
     def change(self, settings: Settings) -> None:
         """Go by other settings from now on. They are valid, and differ in nothing that needs a new process.
@@ -146,7 +149,7 @@ class Control:
         Raises:
             SettingsError: An upstream has the name of a guard; then nothing has changed.
         """
-        with self._lock:
+        with self._hub.later(), self._lock:
             for name in self.guards.keys() & settings.upstreams.keys():
                 message = f"upstreams.{name}: a guard has that name"
                 raise SettingsError(message, path=f"upstreams.{name}", value=name)
@@ -174,7 +177,7 @@ class Control:
 
     def _settle(self) -> None:
         """Other switches hold."""
-        with self._lock:
+        with self._hub.later(), self._lock:
             self._arrange()
         for upstream in (*self.upstreams().values(), *self.guards.values()):
             upstream.nodes.hold(upstream.position.circuits)

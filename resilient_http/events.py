@@ -6,8 +6,10 @@ block. One that raises is logged and changes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -319,15 +321,35 @@ class Hub:
         told: Hears of what is announced: of what is rare, even where nobody listens. The log is such a one.
     """
 
-    __slots__ = ("listeners", "told")
+    __slots__ = ("_held", "listeners", "told")
 
     def __init__(self, listeners: Sequence[Any] = (), told: Listener | None = None) -> None:
+        self.begin_anew()
         self.listeners: tuple[Listener, ...] = tuple(listeners)
         self.told = told
         for listener in listeners:
             if not callable(listener):
                 message = f"a listener is a function of one event, not {listener!r}"
                 raise TypeError(message)
+
+    def begin_anew(self) -> None:
+        """In a forked child: whoever held something back there is gone."""
+        self._held: dict[int, list[Event]] = {}
+
+    @contextlib.contextmanager
+    def later(self) -> Iterator[None]:
+        """What this thread emits within is handed on at its end: for who holds locks, which no hook may run under."""
+        me = threading.get_ident()
+        if me in self._held:
+            yield
+            return
+        held = self._held[me] = []
+        try:
+            yield
+        finally:
+            del self._held[me]
+            for event in held:
+                self.emit(event)
 
     def add(self, listener: Listener) -> None:
         """One more, from now on."""
@@ -348,6 +370,9 @@ class Hub:
 
     def emit(self, event: Event) -> None:
         """Hand `event` to every listener. Never raises an Exception."""
+        if self._held and (held := self._held.get(threading.get_ident())) is not None:
+            held.append(event)
+            return
         for listener in self.listeners:
             try:
                 listener(event)

@@ -241,6 +241,7 @@ class Resilience:
         # The parent's threads are dropped as they are: their locks may have been held when the process forked.
         if self._end_threads is not None:
             self._end_threads.detach()
+        self._hub.begin_anew()
         thrown = None if self._known is None else self._known.switching.thrown
         self._control = self._known = Control(
             self.settings,

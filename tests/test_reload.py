@@ -281,3 +281,28 @@ def test_threads_that_reload_at_once_leave_the_settings_of_one_of_them():
     assert house.resilience.settings.upstreams["payments"].timeout.total in range(1, 9)
     assert house.get().status_code == 200
     assert house.resilience.status()["reloads"]["applied"] <= 8
+
+
+def test_a_listener_may_reload_and_hears_of_changes_when_no_lock_is_held():
+    house = House(endpoints=[N1, N2])
+    seen = []
+
+    def again(event):
+        if isinstance(event, EndpointsChanged) and not seen:
+            seen.append(event)
+            house.reload(endpoints=[N2])
+
+    house.resilience._hub.listeners = (*house.resilience._hub.listeners, again)
+    thread = threading.Thread(target=house.reload, kwargs={"endpoints": [N1]}, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "it waits for itself"
+    assert [each["url"] for each in house.payments["endpoints"]] == [N2]
+
+
+def test_an_answer_that_comes_too_late_does_not_overrule_other_settings():
+    house = House()
+    nodes = house.resilience._control.upstreams()["payments"].nodes
+    house.reload(endpoints=[N2])
+    assert not nodes.replace(house.resilience.settings.upstreams["payments"].endpoints[:0], 1.0, lambda: False)
+    assert [each["url"] for each in house.payments["endpoints"]] == [N2]

@@ -28,7 +28,7 @@ class EndpointSettings(Model):
     listed: ClassVar[bool] = True
 
     url: str
-    weight: Annotated[float, BeforeValidator(not_bool), Field(gt=0, allow_inf_nan=False)] = 1.0
+    weight: Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
     backup: bool = False
     zone: Zone | None = None
 

@@ -100,7 +100,8 @@ class Endpoints:
     def _arrange(self, members: Sequence[Endpoint]) -> None:
         primaries = [member for member in members if not member.backup]
         near = [member for member in primaries if self._zone is not None and member.zone == self._zone]
-        far = [member for member in primaries if member not in near]
+        beside = set(near)
+        far = [member for member in primaries if member not in beside]
         backups = [member for member in members if member.backup]
         self._fleet = _Fleet(
             members[0] if len(members) == 1 else None,
@@ -154,7 +155,7 @@ class Endpoints:
             orders: tuple[Collection[Endpoint], ...] = ((),)
         else:
             out = frozenset(member for member in out if not _is_slow(member))  # those have probes to be sent
-            orders = ({*out, *tried}, out, ()) if out and tried else ((*out, *tried), ())
+            orders = ({*out, *tried}, out, ()) if out and tried else ({*out, *tried}, ())
         refused: set[Endpoint] = set()
         for passed in orders:
             for group in groups:

@@ -109,7 +109,7 @@ class Discovery(Watching):
         self._tell_restored()
         self._tell_left_out(answer.left_out)
         was_held = self._membership.held is not None
-        verdict = self._decide(answer, nodes)
+        verdict = self._decide(run, answer, nodes)
         if verdict is Verdict.HELD:
             if not was_held:
                 self._tell_held()
@@ -119,7 +119,7 @@ class Discovery(Watching):
             logger.info("discovery of %s: what was held is %s", self._upstream, became)
         return answer.valid_for or 0.0
 
-    def _decide(self, answer: Answer, nodes: Nodes) -> Verdict:
+    def _decide(self, run: Run, answer: Answer, nodes: Nodes) -> Verdict:
         now, members = time.monotonic(), nodes.endpoints.members
         out = nodes.endpoints.ejections.out(now)
         verdict = self._membership.answer(
@@ -129,7 +129,8 @@ class Discovery(Watching):
             failed=[_origin(member) for member in members if _has_failed(member)],
         )
         if verdict is not Verdict.HELD:
-            nodes.replace(answer.endpoints, now)  # does nothing where nothing has changed
+            # Does nothing where nothing has changed, or where it was ended meanwhile: by other settings, say.
+            nodes.replace(answer.endpoints, now, lambda: self._run is run)
         return verdict
 
     def _tell_failed(self, why: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -80,6 +81,7 @@ class Nodes:
         self._upstream = upstream
         self._settings = settings
         self._hub = hub
+        self._changing = threading.RLock()  # adjust() replaces too
         self.named = origin is None
         self._circuits = circuits
         self.zone = zone
@@ -112,16 +114,21 @@ class Nodes:
             host is not None and origin == f"{self.scheme}://{host}"
         )
 
-    def replace(self, found: Sequence[EndpointSettings], now: float) -> bool:
+    def replace(self, found: Sequence[EndpointSettings], now: float, still: Callable[[], bool] = lambda: True) -> bool:
         """These are the nodes from now on. What stays keeps its state, what is gone ends its attempts in peace.
 
         Args:
             found: Them.
             now: Monotonic seconds.
+            still: Whether whoever found them may still say so, asked when nobody else changes anything.
 
         Returns:
             Whether anything has changed.
         """
+        with self._hub.later(), self._changing:
+            return still() and self._replace(found, now)
+
+    def _replace(self, found: Sequence[EndpointSettings], now: float) -> bool:
         members = self.endpoints.members
         before = {(member.scheme, member.host, member.port): member for member in members}
         told = {each.origin: (each.weight, each.backup, each.zone) for each in found}
@@ -135,7 +142,8 @@ class Nodes:
                 self.on_gone(member)
         if self.on_replaced is not None:
             self.on_replaced()
-        added = tuple(member.url for member in after if member not in members)
+        known_before = set(members)
+        added = tuple(member.url for member in after if member not in known_before)
         self._hub.announce(EndpointsChanged(self._upstream, added, tuple(member.url for member in gone)))
         return True
 
@@ -148,6 +156,10 @@ class Nodes:
             zone: Where this process stands, or None.
             circuits: Whether they have circuits, where the settings say so.
         """
+        with self._changing:
+            self._adjust(settings, now, zone=zone, circuits=circuits)
+
+    def _adjust(self, settings: UpstreamSettings, now: float, *, zone: str | None, circuits: bool) -> None:
         before, self._settings, self._circuits = self._settings, settings, circuits
         for member in self.endpoints.members:
             self._adjust_circuit(member)

@@ -23,6 +23,7 @@ from resilient_http.settings.remote import SWITCHES, laid_over
 from resilient_http.settings.switches import read_switches
 from resilient_http.state.switches import Named, Switch, What
 from resilient_http.state.tally import Tally
+from resilient_http.upstreams.reading import reading
 
 
 class Changing(Protocol):
@@ -71,7 +72,7 @@ class Reloads:
         """
         try:
             own = _as_other_settings(raw)
-            with self._lock:
+            with self._hub.later(), self._lock:
                 check_reloadable(self._own, own)
                 changed = self._change(laid_over(own, self._document, self._where, endpoints=self._endpoints))
                 self._own = own
@@ -90,8 +91,9 @@ class Reloads:
         try:
             if isinstance(document, SettingsError):
                 raise document
-            with self._lock:
-                new = laid_over(self._own, document, by, endpoints=self._endpoints)
+            with self._hub.later(), self._lock:
+                with reading():
+                    new = laid_over(self._own, document, by, endpoints=self._endpoints)
                 switches = read_switches(document, self._changing.switchable(new), time.time())
                 changed = self._change(new)
                 self._document = {key: value for key, value in document.items() if key != SWITCHES}

@@ -592,7 +592,7 @@ def test_an_upstream_without_endpoints_is_refused_where_they_are_missing():
     assert refused(upstreams={"payments": {}}).path == "upstreams.payments.endpoints"
 
 
-@pytest.mark.parametrize("weight", [0, -1, math.nan, math.inf, True])
+@pytest.mark.parametrize("weight", [0, -1, math.nan, math.inf, 2e6, True])
 def test_a_weight_is_positive(weight):
     error = refused(upstreams={"payments": {"endpoints": [{"url": "http://n1", "weight": weight}]}})
     assert error.path == "upstreams.payments.endpoints.0.weight"

@@ -51,7 +51,7 @@ class P2C:
             other: Endpoint | None = members[second + (second >= first)]
         else:
             one = self._draw(passed, rng)
-            other = None if one is None else self._draw((*passed, one), rng)
+            other = None if one is None else self._draw({*passed, one}, rng)
         if one is None or other is None:
             return one
         # Equally loaded, as all are while they are idle, the first drawn is taken: so the weights rule then too.
@@ -60,7 +60,7 @@ class P2C:
         if best.penalty(now) > PENALISED and count > 2:
             drawn = [one, other]
             for _ in range(MORE):
-                another = self._draw((*passed, *drawn), rng)
+                another = self._draw({*passed, *drawn}, rng)
                 if another is None or best.penalty(now) <= PENALISED:
                     break
                 drawn.append(another)

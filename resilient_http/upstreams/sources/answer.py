@@ -9,8 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from resilient_http.settings.endpoints import EndpointSettings, one_upstreams
+from resilient_http.upstreams.reading import reading
 from resilient_http.upstreams.sources.source import Discovered, SourceFailed
 
+SHORTEST, WEEK = 0.01, 604_800  # seconds that an answer may be valid for
 MOST = 10_000  # more than so many are no upstream's nodes
 
 
@@ -53,7 +55,9 @@ def read_answer(said: Any, scheme: str | None) -> Answer:
         raw.append(each)
     if not raw:
         raise SourceFailed("it names no endpoint")
-    good = _of_one_scheme([node for each in raw if (node := _endpoint(each)) is not None], scheme)
+    with reading():
+        known = [node for each in raw if (node := _endpoint(each)) is not None]
+    good = _of_one_scheme(known, scheme)
     if not good:
         raise SourceFailed("garbage: nothing in it is an endpoint that can be used")
     once = {node.origin: node for node in reversed(good)}  # of two the first
@@ -87,4 +91,4 @@ def _of_one_scheme(nodes: list[EndpointSettings], scheme: str | None) -> list[En
 def _seconds(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         return None
-    return float(value)
+    return float(min(max(value, SHORTEST), WEEK))

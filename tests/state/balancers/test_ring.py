@@ -113,3 +113,13 @@ def test_there_is_none_when_all_are_passed_over():
 @given(key=st.text())
 def test_any_text_is_a_key(key):
     assert Ring(nodes(3)).pick((), 0.0, random.Random(1), key) is not None
+
+
+def test_weights_of_a_thousand_are_arranged_with_no_more_places_than_there_may_be():
+    ring = Ring([Endpoint("http", "n1", 80, weight=100.0), Endpoint("http", "n2", 80, weight=10_000.0)])
+    assert len(ring._places) <= 100_001
+
+
+@pytest.mark.parametrize("key", ["\ud800", "", "\0", "ä" * 10_000])
+def test_a_key_that_is_odd_is_a_key(key):
+    assert Ring(nodes(3)).pick((), 0.0, random.Random(1), key) is not None
