@@ -118,6 +118,7 @@ class Control:
             for sharer in self._sharers:
                 self._sharing.add(sharer)
         self._checks.watch(self._registry.named.values() if self.enabled else ())
+        self.switching.begin()
 
     def upstreams(self) -> dict[str, Upstream]:
         """Every upstream that is known, by name or origin."""
@@ -286,10 +287,16 @@ class Control:
             before.nodes.adjust(settings, time.monotonic(), zone=zone, circuits=self.enabled)
             return before.nodes
         nodes = Nodes(
-            name, settings, self._hub, origin=origin, zone=zone, circuits=self.enabled, listeners=self._listeners
+            name,
+            settings,
+            self._hub,
+            origin=origin,
+            zone=zone,
+            circuits=self.enabled,
+            held=self.switching.position(name).circuits,
+            listeners=self._listeners,
         )
         nodes.on_gone = self._retire
-        nodes.hold(self.switching.position(name).circuits)
         return nodes
 
     def _discovery(

@@ -134,6 +134,15 @@ def test_an_upstream_is_shed_and_nothing_is_sent(house):
     assert it.resilience.status()["upstreams"]["payments"]["concurrency"]["decisions"] == {"switched off": 1}
 
 
+def test_switches_that_come_and_go_at_once_are_all_over(house):
+    it = house()
+    for number in range(100):
+        it.payments.retries_off(for_=0.001 * (1 + number % 7), by="ops")
+        it.payments.hedges_off(for_=0.001 * (1 + number % 5), by="dev")
+    within(20, lambda: it.switches() == [])
+    assert len(it.of(SwitchThrown)) == 200
+
+
 def test_a_share_of_the_calls_is_shed(house):
     it = house()
     it.payments.shed(for_=60, by="ops", share=0.5)
@@ -208,6 +217,19 @@ def test_all_upstreams_are_switched_at_once_unnamed_ones_and_guards_too(house):
     it.resilience.switch("*").lift(by="ops")
     assert it.get().status_code == it.get("http://another/").status_code == 200
     assert guard() == 1
+
+
+def test_hosts_that_are_new_are_held_open_and_a_listener_may_look_at_everything(house):
+    it = house()
+    looks = []
+    it.resilience._hub.listeners = (lambda event: looks.append(it.resilience.status()),)
+    it.resilience.switch("*").circuit("open", for_=60, by="ops")
+    for url in ("http://payments/", "http://stranger/"):
+        with pytest.raises(CircuitOpen):
+            it.get(url)
+    assert looks
+    it.resilience.switch("*").lift(by="ops")
+    assert it.get("http://stranger/").status_code == 200
 
 
 def test_a_guard_and_an_origin_have_switches(house):

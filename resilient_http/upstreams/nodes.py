@@ -50,6 +50,7 @@ class Nodes:
             host, so that `Host` comes from the endpoint.
         zone: Where this process stands, or None.
         circuits: Whether they have circuits, where the settings say so.
+        held: Circuits that an operator holds open or closed.
         listeners: pybreaker listeners for each of those.
         rng: Source of jitter.
 
@@ -66,7 +67,7 @@ class Nodes:
     on_gone: Callable[[Endpoint], object] | None = None
     on_replaced: Callable[[], object] | None = None
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - told apart by name
         self,
         upstream: str,
         settings: UpstreamSettings,
@@ -75,6 +76,7 @@ class Nodes:
         origin: tuple[str, str, int] | None = None,
         zone: str | None = None,
         circuits: bool = True,
+        held: Sequence[Switch] = (),
         listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
         rng: random.Random | None = None,
     ) -> None:
@@ -87,7 +89,7 @@ class Nodes:
         self.zone = zone
         self._listeners = listeners
         self._rng = rng or random.Random()
-        self._held: dict[str, bool] = {}
+        self._held = _held(held)
         self.endpoints = Endpoints(
             [self._make(origin)] if origin else [self._as_told(each) for each in settings.endpoints],
             balancer_of(settings.balance),
@@ -194,7 +196,7 @@ class Nodes:
         One that was held open before lets probes through; one that was held closed begins anew.
         """
         before = {member: self._holds(member) for member in self.endpoints.members}
-        self._held = {switch.endpoint or "": switch.what is What.CIRCUIT_OPEN for switch in circuits}
+        self._held = _held(circuits)
         for member, held in before.items():
             if member.circuit is not None and held is not self._holds(member):
                 self._hold(member, member.circuit, before=held)
@@ -279,6 +281,11 @@ class Nodes:
     def _tell_panic(self, begins: bool, wanted: int, total: int) -> None:
         kind = PanicBegan if begins else PanicEnded
         self._hub.announce(kind(self._upstream, wanted, total))
+
+
+def _held(circuits: Sequence[Switch]) -> dict[str, bool]:
+    """By URL, "" for all: whether they are held open, or closed."""
+    return {switch.endpoint or "": switch.what is What.CIRCUIT_OPEN for switch in circuits}
 
 
 def _choosing(settings: UpstreamSettings, zone: str | None) -> dict[str, Any]:

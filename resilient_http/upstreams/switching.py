@@ -44,8 +44,6 @@ class Switching:
         self._switches = Switches(thrown)
         self._beat: Beat | None = None
         self._lock = threading.Lock()
-        if self.thrown:
-            self._wait()
 
     @property
     def thrown(self) -> Mapping[Slot, Switch]:
@@ -55,6 +53,10 @@ class Switching:
     def position(self, name: str) -> Position:
         """What counts for that upstream."""
         return self._switches.position(name)
+
+    def begin(self) -> None:
+        """The upstreams are there: wait for what is over, if something is switched from the start."""
+        self._wait()
 
     def throw(self, name: str, switch: Switch) -> None:
         """It holds from now on."""
@@ -78,18 +80,22 @@ class Switching:
         over = self._switches.lapse(now)
         if over:
             self._changed((), over, LAPSED, wakes=False)
-        next_at = self._switches.next_at()
-        if next_at is None:
-            self.end()
-            return [], 0.0
+        with self._lock:  # what is thrown meanwhile either is seen here, or begins another thread
+            next_at = self._switches.next_at()
+            if next_at is None:
+                self._part()
+                return [], 0.0
         return [], max(0.0, next_at - now)
 
     def end(self) -> None:
         """Have the thread end. What is switched stays."""
         with self._lock:
-            if self._beat is not None:
-                self._beat.end()
-            self._beat = None
+            self._part()
+
+    def _part(self) -> None:
+        if self._beat is not None:
+            self._beat.end()
+        self._beat = None
 
     def _changed(self, new: Iterable[Named], over: Iterable[Named], why: str, *, wakes: bool = True) -> None:
         self._settle()

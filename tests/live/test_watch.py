@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
 import time
+import weakref
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
@@ -376,3 +378,14 @@ def test_the_environment_switches_the_watching_off_too(keep, watch, monkeypatch)
     monkeypatch.setenv("RESILIENT_HTTP_ENABLED", "false")
     watcher = watch(keep("function"))
     assert not watcher.status["running"]
+
+
+def test_it_keeps_nobody_alive(keep, fault_server):
+    watcher = Watcher(keep("function").watch, fault_server(answer(200)).url)
+    watcher.call()
+    watcher.hears()
+    watcher.client.close()
+    seen = weakref.ref(watcher.resilience)
+    del watcher
+    within(PATIENCE, lambda: gc.collect() and seen() is None)
+    within(PATIENCE, lambda: "resilient-http watch" not in [each.name for each in threading.enumerate()])
