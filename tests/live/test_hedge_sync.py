@@ -78,15 +78,15 @@ def took_beyond_the_delay(client, calls=9):
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_first_attempt_is_cut_at_once_when_its_hedge_has_answered(backend, fault_server, tls, scheme):
-    hung = [hang(), answer(200)] * 9
+    hung = [hang(), answer(200)] * 27
     node = fault_server(by_turns(*hung), tls=tls.server_context("localhost") if scheme == "https" else None)
     settings = {"tls": {"verify": str(tls.ca_file)}} if scheme == "https" else {}
     url = f"{scheme}://localhost:{node.port}"
     with payments(backend, url, **settings) as resilience, resilience.client() as client:
-        late = took_beyond_the_delay(client)
+        # A machine that is busy for a while has another chance; who looks every 50 ms would have none.
+        assert any(took_beyond_the_delay(client) < AT_ONCE for _ in range(3))
         settled(resilience)
         node.wait_for_open_connections(1)  # the hedges'; those that were cut are gone
-    assert late < AT_ONCE
 
 
 def test_one_that_hangs_in_its_handshake_is_cut_at_once(backend, fault_server, tls):
