@@ -313,7 +313,7 @@ def test_it_ends_with_its_resilience(node):
     resilience = Resilience(settings(one, health={"interval": 600.0}))
     resilience.client().get("http://payments/")
     assert len(checking()) == before + 1
-    until_now(lambda: resilience.status()["upstreams"]["payments"]["endpoints"][0]["health"]["ago"] is not None)
+    until_now(lambda of=resilience: of.status()["upstreams"]["payments"]["endpoints"][0]["health"]["ago"] is not None)
     resilience.sync_port.close()  # else Python complains of its connections, and none is made any more
     del resilience
 
