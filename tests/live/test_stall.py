@@ -24,15 +24,13 @@ def test_a_timeout_that_a_blocked_event_loop_fires_late_is_neutral_and_told(way,
     server = fault_server(hang())
     caller = Caller(way[0], backend, way[1])
     events = []
-    resilience = caller.resilience(upstream(server.url, timeout={"read": 0.8}), listeners=[events.append])
+    resilience = caller.resilience(upstream(server.url, timeout={"read": 2.0}), listeners=[events.append])
 
     async def body(client):
         async def block():
             await anyio.to_thread.run_sync(server.wait_for_requests, 1)
-            await anyio.sleep(
-                0.2
-            )  # the client waits for the answer by now; the block begins and ends around its timeout
-            time.sleep(1.5)
+            await anyio.sleep(0.1)  # the client waits for the answer by now: the block begins before its timeout
+            time.sleep(2.8)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(block)
