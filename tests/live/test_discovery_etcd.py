@@ -179,7 +179,7 @@ def test_a_watch_of_what_was_compacted_ends_at_once(etcd):
     etcd.compact()
     source = EtcdSource(EtcdSettings(url=etcd.url, prefix=PREFIX), httpx, 2.0, 30.0)
     began = time.monotonic()
-    assert list(source._changes(2)) == []
+    assert list(source._keys._changes(2)) == []
     assert time.monotonic() - began < 10.0
     source.close()
 
