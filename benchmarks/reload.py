@@ -48,7 +48,7 @@ DOES_NOT_SHOW = (
 
 
 def call_row(kind: str, outcome: Outcome) -> Row:
-    (objects, blocks), (objects_after, blocks_after) = outcome.objects
+    (objects, blocks), *_, (objects_after, blocks_after) = outcome.objects
     return (
         f"{len(outcome.reloads)} reloads, {kind}",
         (len(outcome.quiet) + len(outcome.busy)) / outcome.seconds,

@@ -28,7 +28,7 @@ class Outcome:
         failed: What calls failed with.
         reloads: Seconds that each reload took.
         open_circuit: Whether the circuit of the dead node is the one that it was, and as open.
-        objects: Objects, and blocks of memory: after the first reloads, and after all.
+        objects: Objects, and blocks of memory: after the first reloads, half way, and after all.
     """
 
     quiet: list[float] = field(default_factory=list)
@@ -114,7 +114,8 @@ def _reload(
         began = time.perf_counter()
         resilience.reload(settings(url, dead, number), by="the test")
         outcome.reloads.append(time.perf_counter() - began)
-        if number in (min(WARM_UP, reloads // 2), reloads):
+        first = min(WARM_UP, reloads // 3)
+        if number in (first, (first + reloads) // 2, reloads):
             gc.collect()
             outcome.objects.append((len(gc.get_objects()), sys.getallocatedblocks()))
         next_at += every
