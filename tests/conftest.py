@@ -5,6 +5,7 @@ import importlib
 import itertools
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -178,3 +179,12 @@ def _kept_by_asgiref() -> set[threading.Thread]:
     # asgiref runs all thread-sensitive code on one thread of the process, and keeps that one by design.
     asgiref_sync = sys.modules.get("asgiref.sync")
     return set(asgiref_sync.SyncToAsync.single_thread_executor._threads) if asgiref_sync else set()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_a_file_leaves_to_the_collector() -> Iterator[None]:
+    """Collected at the end of the file: what is told then would be told as a fault of whatever test comes next."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
