@@ -8,8 +8,6 @@ is seen is what the settings do.
 from __future__ import annotations
 
 import asyncio
-import logging
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -20,11 +18,12 @@ from typing import Any
 import httpx
 
 from example_project.cluster import UVICORN, BrokenDownError
+from example_project.registry import start_etcd
 from example_project.screen import GREEN, RED, Screen
 from example_project.service import Service
 from resilient_http import Resilience, deadline
 from resilient_http.events import Event, SettingsReloaded
-from tests.live.etcd import Etcd, find_etcd
+from tests.live.etcd import Etcd
 
 KEY = "/demo/resilience"
 RATE = 50.0  # calls per second
@@ -85,15 +84,9 @@ async def live_change(directory: Path, screen: Screen, *, quick: bool = False) -
     Raises:
         BrokenDownError: etcd is missing, or something did not start.
     """
-    command = find_etcd()
-    if command is None:
-        message = "etcd is missing; .ci/provide etcd etcd-server installs it, or: apt-get install etcd-server"
-        raise BrokenDownError(message)
-    logging.getLogger("resilient_http").addHandler(logging.NullHandler())  # what it says is told here, from its events
     screen.line("Starting an etcd and three nodes ...")
     with ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="resilient-http-etcd-")))
-        etcd = stack.enter_context(await asyncio.to_thread(Etcd, command, root))
+        etcd = await start_etcd(stack)
         nodes = [_node(number, directory) for number in (1, 2, 3)]
         for node in nodes:
             stack.callback(node.kill)

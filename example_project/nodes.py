@@ -7,8 +7,6 @@ lives as long as its lease: who is killed lets it lapse.
 from __future__ import annotations
 
 import asyncio
-import logging
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -20,11 +18,12 @@ from typing import Any
 import httpx
 
 from example_project.cluster import UVICORN, BrokenDownError
+from example_project.registry import start_etcd
 from example_project.screen import GREEN, RED, Screen
 from example_project.service import Service
 from resilient_http import Resilience
 from resilient_http.events import Event
-from tests.live.etcd import Etcd, find_etcd
+from tests.live.etcd import Etcd
 
 PREFIX = "/demo/payments/"
 LEASE = 2  # seconds
@@ -152,16 +151,9 @@ async def demonstrate_nodes(directory: Path, screen: Screen, *, quick: bool = Fa
     Raises:
         BrokenDownError: etcd is missing, or something did not start.
     """
-    command = find_etcd()
-    if command is None:
-        message = "etcd is missing; .ci/provide etcd etcd-server installs it, or: apt-get install etcd-server"
-        raise BrokenDownError(message)
-    logging.getLogger("resilient_http").addHandler(logging.NullHandler())  # what it says is told here, from its events
     screen.line("Starting an etcd and two nodes ...")
     with ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="resilient-http-etcd-")))
-        nodes = Nodes(await asyncio.to_thread(Etcd, command, root), directory)
-        stack.enter_context(nodes.etcd)
+        nodes = Nodes(await start_etcd(stack), directory)
         stack.callback(nodes.stop)
         return await _tell(nodes, screen, seconds=1.5 if quick else 4.0)
 

@@ -7,11 +7,10 @@ import re
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from resilient_http.settings.keys import SECONDS
-from resilient_http.settings.network import TlsSettings
-from resilient_http.settings.validation import LABEL, Model, mistake_at, not_bool, split_url
+from resilient_http.settings.registries import ConsulAccess, EtcdAccess, Listed, Name
+from resilient_http.settings.validation import LABEL, Model, not_bool
 from resilient_http.settings.values import Imported, Seconds, is_async
 
 KINDS = ("dns", "srv", "etcd", "consul", "source")
@@ -20,14 +19,6 @@ ADDRESS = re.compile(r"\[[0-9A-Fa-f:.]+\]:\d{1,5}|[^\s:@/\[\]]+:\d{1,5}")
 
 Scheme = Literal["http", "https"]
 PortNumber = Annotated[int, BeforeValidator(not_bool), Field(ge=1, le=65535)]
-Name = Annotated[str, Field(min_length=1, max_length=255)]
-
-
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-Listed = BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...])
 
 
 def _is_host_name(name: str) -> str:
@@ -110,7 +101,7 @@ class SrvSettings(_NameServiceSettings):
     """
 
 
-class EtcdSettings(Model):
+class EtcdSettings(EtcdAccess):
     """The keys below a prefix in etcd v3. A value is a URL, or JSON as `endpoints` have it: {"url": ..., "weight": 2}.
 
     Attributes:
@@ -121,26 +112,10 @@ class EtcdSettings(Model):
         tls: See TlsSettings.
     """
 
-    url: Annotated[tuple[str, ...], Listed, Field(min_length=1)]
     prefix: Name
-    user: Name | None = None
-    password: SecretStr | None = None
-    tls: TlsSettings = TlsSettings()
-
-    @field_validator("url")
-    @classmethod
-    def _are_origins(cls, url: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_origin(each, like="http://10.0.0.5:2379", instead="`user` and `password`") for each in url)
-
-    @model_validator(mode="after")
-    def _both_or_neither(self) -> Self:
-        if (self.user is None) is not (self.password is None):
-            missing = "password" if self.password is None else "user"
-            raise mistake_at(missing, message="user and password are needed, both or neither")
-        return self
 
 
-class ConsulSettings(Model):
+class ConsulSettings(ConsulAccess):
     """The instances of a service, as Consul's agent knows them.
 
     Attributes:
@@ -156,19 +131,9 @@ class ConsulSettings(Model):
     """
 
     service: Name
-    url: str = "http://127.0.0.1:8500"
     tags: Annotated[tuple[Name, ...], Listed] = ()
-    datacenter: Name | None = None
     passing: bool = True
     scheme: Scheme = "http"
-    token: SecretStr | None = None
-    wait: Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=600), SECONDS] = 60.0
-    tls: TlsSettings = TlsSettings()
-
-    @field_validator("url")
-    @classmethod
-    def _is_origin(cls, url: str) -> str:
-        return _origin(url, like="http://127.0.0.1:8500", instead="`token`")
 
 
 class DiscoverySettings(Model):
@@ -242,14 +207,3 @@ class DiscoverySettings(Model):
             return None
         name, usual = self.dns.name.removesuffix("."), {"http": 80, "https": 443}[self.dns.scheme]
         return name if self.dns.port == usual else f"{name}:{self.dns.port}"
-
-
-def _origin(url: str, *, like: str, instead: str) -> str:
-    parts = split_url(url, ("http", "https"), like=like)
-    if parts.username is not None or parts.password is not None:
-        message = f"credentials go into {instead}"
-        raise ValueError(message)
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        message = f"an origin like {like} is needed, without path or query"
-        raise ValueError(message)
-    return url.rstrip("/")

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from resilient_http.settings.network import TlsSettings
+from resilient_http.settings.registries import ConsulAccess, EtcdAccess, Name
 from resilient_http.settings.shared import SharedSettings
-from resilient_http.settings.validation import Model, mistake_at, not_bool, split_url
+from resilient_http.settings.validation import Model, mistake_at, split_url
 from resilient_http.settings.values import HeaderName, Imported, Seconds, SecretValue, is_async
 
 KINDS = ("file", "etcd", "consul", "redis", "http", "source")
@@ -19,25 +20,8 @@ SUFFIXES: Mapping[str, Literal["json", "toml", "yaml"]] = {
     ".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml",
 }  # fmt: skip
 
-Key = Annotated[str, Field(min_length=1, max_length=255)]
 
-
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-def _is_origin(url: str, like: str) -> str:
-    parts = split_url(url, ("http", "https"), like=like)
-    if parts.username is not None or parts.password is not None:
-        message = "credentials have keys of their own"
-        raise ValueError(message)
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        message = f"an origin like {like} is needed, without path or query"
-        raise ValueError(message)
-    return url.rstrip("/")
-
-
-class WatchEtcdSettings(Model):
+class WatchEtcdSettings(EtcdAccess):
     """A key in etcd v3.
 
     Attributes:
@@ -48,26 +32,10 @@ class WatchEtcdSettings(Model):
         tls: See TlsSettings.
     """
 
-    url: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
-    key: Key
-    user: Key | None = None
-    password: SecretStr | None = None
-    tls: TlsSettings = TlsSettings()
-
-    @field_validator("url")
-    @classmethod
-    def _are_origins(cls, url: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_is_origin(each, "http://10.0.0.5:2379") for each in url)
-
-    @model_validator(mode="after")
-    def _both_or_neither(self) -> Self:
-        if (self.user is None) is not (self.password is None):
-            missing = "password" if self.password is None else "user"
-            raise mistake_at(missing, message="user and password are needed, both or neither")
-        return self
+    key: Name
 
 
-class WatchConsulSettings(Model):
+class WatchConsulSettings(ConsulAccess):
     """A key in Consul's key/value store.
 
     Attributes:
@@ -79,17 +47,7 @@ class WatchConsulSettings(Model):
         tls: See TlsSettings.
     """
 
-    key: Key
-    url: str = "http://127.0.0.1:8500"
-    datacenter: Key | None = None
-    token: SecretStr | None = None
-    wait: Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=600)] = 60.0
-    tls: TlsSettings = TlsSettings()
-
-    @field_validator("url")
-    @classmethod
-    def _at_an_origin(cls, url: str) -> str:
-        return _is_origin(url, "http://127.0.0.1:8500")
+    key: Name
 
 
 class WatchRedisSettings(Model):
@@ -102,8 +60,8 @@ class WatchRedisSettings(Model):
     """
 
     redis: SecretStr
-    key: Key
-    channel: Key | None = None
+    key: Name
+    channel: Name | None = None
 
     @field_validator("redis")
     @classmethod
@@ -130,7 +88,7 @@ class WatchHttpSettings(Model):
 
     url: SecretStr
     headers: Mapping[HeaderName, SecretValue] = {}
-    at: Key | None = None
+    at: Name | None = None
     tls: TlsSettings = TlsSettings()
 
     @field_validator("url")

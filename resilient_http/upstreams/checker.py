@@ -75,6 +75,8 @@ class Checker:
         if health is None or not health.record(why, now):
             return
         upstream.endpoints.note_health(member, now, healthy=health.healthy)
+        if member.health is not health:  # checks were switched off meanwhile: then nobody would let it back in
+            upstream.endpoints.note_health(member, now, healthy=True)
         if health.healthy:
             self._hub.announce(EndpointHealthy(upstream.name, member.url))
         else:

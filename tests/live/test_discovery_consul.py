@@ -168,7 +168,7 @@ def test_an_index_that_is_not_above_zero_counts_as_one(says, consul, watch):
     assert consul.queries[1]["index"] == ["1"]
 
 
-@pytest.mark.parametrize("says", ["", "soon"])
+@pytest.mark.parametrize("says", ["", "soon", "--5"])
 def test_without_an_index_it_is_asked_every_interval(says, consul, watch):
     consul.register("a", 1)
     consul.says = says

@@ -86,7 +86,7 @@ class ConsulQuery:
 
 
 def _index(header: str | None) -> int | None:
-    return int(header) if header is not None and header.lstrip("-").isdecimal() else None
+    return int(header) if header is not None and header.removeprefix("-").isdecimal() else None
 
 
 def _next(before: int | None, newest: int | None) -> int | None:

@@ -17,36 +17,14 @@ import base64
 import json
 import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from pydantic import SecretStr
-
-from resilient_http.settings.network import TlsSettings
+from resilient_http.settings.registries import EtcdAccess
 from resilient_http.upstreams.sources.control import Control
 from resilient_http.upstreams.sources.source import SourceFailed
 
 PACE = 1.0  # seconds, at most, between a watch that was ended and the next one
-
-
-class Access(Protocol):
-    """Whom to ask, and who asks; as the settings have it."""
-
-    @property
-    def url(self) -> Sequence[str]:
-        """Of the members."""
-
-    @property
-    def user(self) -> str | None:
-        """Who asks, or None without authentication."""
-
-    @property
-    def password(self) -> SecretStr | None:
-        """Of that user."""
-
-    @property
-    def tls(self) -> TlsSettings:
-        """How the members are verified."""
 
 
 class EtcdKeys:
@@ -61,7 +39,7 @@ class EtcdKeys:
     """
 
     def __init__(
-        self, settings: Access, library: Any, timeout: float, interval: float, keys: Mapping[str, str]
+        self, settings: EtcdAccess, library: Any, timeout: float, interval: float, keys: Mapping[str, str]
     ) -> None:
         self._settings = settings
         self._interval = interval
