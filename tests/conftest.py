@@ -5,7 +5,6 @@ import importlib
 import itertools
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -183,8 +182,6 @@ def _kept_by_asgiref() -> set[threading.Thread]:
 
 @pytest.fixture(autouse=True, scope="module")
 def what_a_file_leaves_to_the_collector() -> Iterator[None]:
-    """Collected at the end of the file: what is told then would be told as a fault of whatever test comes next."""
+    """Collected at the end of the file, so that what Python complains of then is this file's fault and no other's."""
     yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    gc.collect()

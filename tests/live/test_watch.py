@@ -385,6 +385,7 @@ def test_it_keeps_nobody_alive(keep, fault_server):
     watcher.call()
     watcher.hears()
     watcher.client.close()
+    watcher.resilience.sync_port.close()  # else Python complains of its connections
     seen = weakref.ref(watcher.resilience)
     del watcher
     within(PATIENCE, lambda: gc.collect() and seen() is None)
