@@ -1,10 +1,12 @@
 """A real OTLP receiver (rotel) on ports of its own, which writes down what it gets."""
 
+import os
 import re
 import socket
 import subprocess
+import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +20,12 @@ def find_rotel() -> str | None:
     spec = find_spec("rotel")
     folders = [] if spec is None else list(spec.submodule_search_locations or ())
     return next((str(Path(folder) / "rotel-agent") for folder in folders), None)
+
+
+def _with_libpython(environment: Mapping[str, str]) -> dict[str, str]:
+    """The agent links libpython, which the loader does not look for beside an interpreter that pyenv has built."""
+    folders = [sysconfig.get_config_var("LIBDIR"), environment.get("LD_LIBRARY_PATH")]
+    return {**environment, "LD_LIBRARY_PATH": ":".join(filter(None, folders))}
 
 
 class Rotel:
@@ -42,7 +50,7 @@ class Rotel:
                 "--otlp-http-endpoint", f"127.0.0.1:{self.http}", "--debug-log", "traces", "--debug-log", "metrics",
                 "--debug-log-verbosity", "detailed", "--pid-file", str(root / "rotel.pid"),
             ],
-            stdout=self._log, stderr=subprocess.STDOUT, cwd=root,
+            stdout=self._log, stderr=subprocess.STDOUT, cwd=root, env=_with_libpython(os.environ),
         )  # fmt: skip
         try:
             for port in (self.grpc, self.http):

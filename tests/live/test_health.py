@@ -530,7 +530,11 @@ def test_a_forked_child_begins_anew(kind, node):
     sys.exit(os.waitstatus_to_exitcode(status))
     """
     told = subprocess.run(
-        [sys.executable, "-c", SETUP + textwrap.dedent(code), one.url, kind],
+        [
+            # Python 3.12 warns of a fork beside the thread of the checks, which is what is tried out.
+            sys.executable, "-W", "ignore:This process:DeprecationWarning",
+            "-c", SETUP + textwrap.dedent(code), one.url, kind,
+        ],
         capture_output=True, text=True, timeout=50, cwd=ROOT, check=False,
     )  # fmt: skip
     assert (told.returncode, told.stderr) == (0, "")
