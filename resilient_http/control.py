@@ -93,7 +93,7 @@ class Control:
         self.enabled = _enabled(settings)
         self.sync_port = SyncPort(backend, hub)
         self.async_port = AsyncPort(backend, hub, kind=settings.engine)
-        self.inbound = Inbound(settings.inbound)
+        self.inbound = Inbound(settings.inbound, settings.chaos)
         self.guards: dict[str, Upstream] = {}
         self._backend = backend
         self._hub = hub
@@ -154,8 +154,8 @@ class Control:
             for name in self.guards.keys() & settings.upstreams.keys():
                 message = f"upstreams.{name}: a guard has that name"
                 raise SettingsError(message, path=f"upstreams.{name}", value=name)
-            if settings.inbound != self.settings.inbound:
-                self.inbound = Inbound(settings.inbound)
+            if (settings.inbound, settings.chaos) != (self.settings.inbound, self.settings.chaos):
+                self.inbound = Inbound(settings.inbound, settings.chaos)
             before = {name: upstream.discovery for name, upstream in self._registry.named.items()}
             self.settings, self.enabled = settings, _enabled(settings)
             gone = self._arrange()

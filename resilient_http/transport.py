@@ -76,6 +76,8 @@ class Dispatcher:
         here = current_scope()
         scope = here if scope is None else scope.within(here)
         call.headers, call.repeated, call.priority = scope.headers, scope.repeated, scope.priority
+        if scope.chaos is not None:
+            call.chaos = scope.chaos
         if scope.cancellation is not None:
             call.cancellation = scope.cancellation
             scope.cancellation.heed()

@@ -24,6 +24,7 @@ from resilient_http.engines.body import (
     in_time,
     late,
 )
+from resilient_http.engines.drip import AsyncDrip
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.loop import has_ended, running_loop, waker
 from resilient_http.engines.pool import EnginePool, aiohttp_engine, is_instrumented
@@ -111,6 +112,17 @@ class AsyncPort(Messages):
     async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
         """Let other tasks run for so long. Who awaits the call sees to its cancellation."""
         await anyio.sleep(seconds)
+
+    async def linger(self, attempt: Attempt, seconds: float) -> None:
+        """Let other tasks run for so long; whoever wins a race cancels this."""
+        await self.sleep(seconds, attempt.call.cancellation)
+
+    def slowed(self, attempt: Attempt, reply: Any, rate: float) -> int:
+        """Put a drip between the network and its reader, where the user streams it."""
+        if not isinstance(reply.stream, self._body):
+            return len(self.body(reply) or b"")
+        reply.stream.slow(lambda stream: AsyncDrip(stream, attempt, rate, self._backend, self.linger))
+        return 0
 
     async def acquire(
         self,

@@ -146,9 +146,11 @@ def _is_secret(path: tuple[str, ...], message: str) -> bool:
     """Whether what stands there may be one: below a misspelt key of discovery's, say, too."""
     if path[-1:] in (("password",), ("token",)) or path == ("watch", "http", "url"):
         return True
+    if path == ("chaos", "key"):
+        return True
     if "headers" in path and {"health", "watch"} & {*path}:
         return True
-    return message == "unknown key" and bool({"discovery", "health", "watch"} & {*path})
+    return message == "unknown key" and bool({"chaos", "discovery", "health", "watch"} & {*path})
 
 
 def _masked(secret: re.Match[str]) -> str:
