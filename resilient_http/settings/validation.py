@@ -85,7 +85,8 @@ def split_url(url: str, schemes: Sequence[str], *, like: str) -> SplitResult:
         port = parts.port
     except ValueError:
         raise ValueError(f"not a URL; {message}") from None
-    if parts.scheme not in schemes or port == 0 or not HOST.fullmatch(parts.hostname or "") or url != url.strip():
+    whole = url == url.strip() and url.isprintable()  # urlsplit() drops line ends
+    if parts.scheme not in schemes or port == 0 or not HOST.fullmatch(parts.hostname or "") or not whole:
         raise ValueError(message)
     return parts
 
