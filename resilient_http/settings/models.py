@@ -39,6 +39,7 @@ from resilient_http.settings.spelling import lower_keys, respell
 from resilient_http.settings.telemetry import LoggingSettings, TelemetrySettings
 from resilient_http.settings.upstream import UpstreamSettings, chaos_of
 from resilient_http.settings.validation import (
+    TOO_DEEP,
     Found,
     Model,
     Wrong,
@@ -139,7 +140,10 @@ class Settings(Model):
         if not isinstance(raw, Mapping):
             message = f"{root} is a dict of settings, not {type(raw).__name__}"
             raise SettingsError(message, path=root, value=raw)
-        lowest = (Source(root, "module"), lower_keys(raw, root=root))
+        try:
+            lowest = (Source(root, "module"), lower_keys(raw, root=root))
+        except RecursionError:
+            raise SettingsError(f"{root}: {TOO_DEEP}", path=root) from None
         above = layers_of(environment or {}, cls, strict=False)
         try:
             return cls.of_layers([lowest, *above])
@@ -162,6 +166,12 @@ class Settings(Model):
         return explained(self)
 
     def _take(self, layers: Iterable[Layer]) -> None:
+        try:
+            self._take_all(layers)
+        except RecursionError:
+            raise SettingsError(f"settings: {TOO_DEEP}") from None
+
+    def _take_all(self, layers: Iterable[Layer]) -> None:
         tree: Any = {}
         layers = [(source, as_raw(raw)) for source, raw in layers]
         for source, raw in layers:
