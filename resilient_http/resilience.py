@@ -202,6 +202,14 @@ class Resilience:
             raise KeyError(message)
         return Switchboard(upstream, self._control.switching)
 
+    def add_listener(self, listener: Listener) -> None:
+        """Have a plain function called with each event from now on; one that listens already is called once."""
+        self._hub.add(listener)
+
+    def remove_listener(self, listener: Listener) -> None:
+        """Have it called no more. One that does not listen is none."""
+        self._hub.remove(listener)
+
     @property
     def settings(self) -> Settings:
         """The settings in force, validated."""
