@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from resilient_http import plan, resilience
 from resilient_http.answers import Answer, answer_to
+from resilient_http.commands.asking import ConsoleCommand, console_commands
 from resilient_http.engines.backend import load_backend
 from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError, SettingsMistake
 from resilient_http.inbound import Arrival
@@ -36,6 +37,7 @@ __all__ = [
     "Cancelled",
     "CircuitOpen",
     "Client",
+    "ConsoleCommand",
     "DeadlineExceeded",
     "Discovered",
     "DiscoverySource",
@@ -56,6 +58,7 @@ __all__ = [
     "answer_to",
     "call_options",
     "chaos_header",
+    "console_commands",
     "deadline",
     "detached",
     "enter_scope",
