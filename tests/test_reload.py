@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+import signal
 import threading
+import time
 
 import httpx
 import pytest
@@ -306,3 +310,78 @@ def test_an_answer_that_comes_too_late_does_not_overrule_other_settings():
     house.reload(endpoints=[N2])
     assert not nodes.replace(house.resilience.settings.upstreams["payments"].endpoints[:0], 1.0, lambda: False)
     assert [each["url"] for each in house.payments["endpoints"]] == [N2]
+
+
+class Interrupted(BaseException):
+    """What a handler of a signal raises."""
+
+
+@pytest.fixture
+def interrupting():
+    """Raises Interrupted in the main thread, in so many seconds."""
+
+    def interrupt(*_):
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_reload_that_a_signal_interrupts_is_in_force_as_a_whole(interrupting):
+    names = [f"p{at}" for at in range(20)]
+
+    def settings(limit):
+        own = {"endpoints": [N1], "concurrency": {"limit": limit}, "circuit": {"window": limit}}
+        return {"upstreams": dict.fromkeys(names, own)}
+
+    with Resilience(settings(50)) as resilience:
+        interrupted = 0
+        for turn in range(100):
+            limit = 50 + turn % 2
+            interrupting(0.0005 + turn * 0.0001)
+            try:
+                resilience.reload(settings(limit))
+                interrupting(0.0)
+            except Interrupted:
+                interrupted += 1
+            within_force(resilience, names)
+        assert interrupted >= 5
+
+
+def within_force(resilience, names):
+    """What the settings say is what the upstreams do, soon."""
+    until = time.monotonic() + 5.0
+    while time.monotonic() < until:
+        said = {resilience.settings.upstreams[name].concurrency.limit for name in names}
+        done = {resilience.status()["upstreams"][name]["concurrency"]["limit"] for name in names}
+        if said == done and len(done) == 1 and not any("whole" in each.name for each in threading.enumerate()):
+            return
+    pytest.fail(f"the settings say {said}, and the upstreams go by {done}")
+
+
+def test_a_switch_that_a_signal_interrupts_is_thrown_as_a_whole(interrupting):
+    house = House()
+    switch = house.resilience.switch("payments")
+    for turn in range(100):
+        interrupting(0.0001 + turn * 0.00002)
+        with contextlib.suppress(Interrupted):
+            switch.retries_off(for_=0.1, by="ops")
+            interrupting(0.0)
+    until = time.monotonic() + 5.0
+    while house.payments["switches"] and time.monotonic() < until:
+        time.sleep(0.05)
+    assert house.payments["switches"] == []
+
+
+def test_what_a_reload_tells_is_told_in_its_context():
+    seen = []
+    house = House()
+    house.resilience._hub.add(lambda event: seen.append(who.get()))
+    who.set("ops")
+    house.reload(retry={"max_attempts": 2})
+    assert seen == ["ops"]
+
+
+who = contextvars.ContextVar("who", default=None)
