@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import signal
 import threading
 import time
 
 import httpx
+import pybreaker
 import pytest
 
 from resilient_http import CircuitOpen, Resilience, SettingsError
-from resilient_http.events import EndpointsChanged, ReloadRejected, SettingsReloaded
+from resilient_http.events import EndpointsChanged, ReloadRejected, SettingsReloaded, SwitchEnded, SwitchThrown
 
 N1, N2 = "http://n1", "http://n2"
 
@@ -318,61 +318,69 @@ class Interrupted(BaseException):
 
 @pytest.fixture
 def interrupting():
-    """Raises Interrupted in the main thread, in so many seconds."""
+    """Has the main thread raise Interrupted; to be called half-way, from any thread."""
 
     def interrupt(*_):
         raise Interrupted
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
-    signal.setitimer(signal.ITIMER_REAL, 0.0)
-    signal.signal(signal.SIGALRM, before)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    yield lambda: signal.raise_signal(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
 
 
-def test_a_reload_that_a_signal_interrupts_is_in_force_as_a_whole(interrupting):
-    names = [f"p{at}" for at in range(20)]
+class Closing:
+    """A source of nodes; `close` is called when it is needed no more."""
 
-    def settings(limit):
-        own = {"endpoints": [N1], "concurrency": {"limit": limit}, "circuit": {"window": limit}}
-        return {"upstreams": dict.fromkeys(names, own)}
+    def __init__(self, close=lambda: None):
+        self.close = close
 
-    with Resilience(settings(50)) as resilience:
-        interrupted = 0
-        for turn in range(100):
-            limit = 50 + turn % 2
-            interrupting(0.0005 + turn * 0.0001)
-            try:
-                resilience.reload(settings(limit))
-                interrupting(0.0)
-            except Interrupted:
-                interrupted += 1
-            within_force(resilience, names)
-        assert interrupted >= 5
+    def resolve(self):
+        return [N1]
 
 
-def within_force(resilience, names):
-    """What the settings say is what the upstreams do, soon."""
+def test_a_reload_that_a_signal_interrupts_half_way_is_in_force_as_a_whole(interrupting):
+    def settings(limit, source):
+        own = {"endpoints": [N1], "concurrency": {"limit": limit}}
+        found = {**own, "discovery": {"source": source}}
+        return {"upstreams": {"first": own, "payments": found, "last": own}}
+
+    events = []
+    with (
+        Resilience(settings(7, Closing(interrupting)), listeners=[events.append]) as resilience,
+        resilience.client(transport=httpx.MockTransport(lambda request: httpx.Response(200))) as client,
+    ):
+        client.get("http://payments/")
+
+        with pytest.raises(Interrupted):
+            resilience.reload(settings(8, Closing()))
+
+        soon(lambda: any(isinstance(event, SettingsReloaded) for event in events))
+        assert resilience.settings.upstreams["last"].concurrency.limit == 8
+        upstreams = resilience.status()["upstreams"]
+        assert {upstreams[name]["concurrency"]["limit"] for name in ("first", "payments", "last")} == {8}
+
+
+def test_a_switch_that_a_signal_interrupts_half_way_is_thrown_and_is_over(interrupting):
+    class Interrupting(pybreaker.CircuitBreakerListener):
+        def state_change(self, cb, old_state, new_state):
+            if new_state.name == "open":
+                interrupting()
+
+    root, events = House().settings(), []
+    with Resilience(root, listeners=[events.append], circuit_listeners=[Interrupting()]) as resilience:
+        with pytest.raises(Interrupted):
+            resilience.switch("payments").circuit("open", for_=0.2, by="ops")
+
+        soon(lambda: any(isinstance(event, SwitchEnded) for event in events))
+        assert any(isinstance(event, SwitchThrown) for event in events)
+        assert resilience.status()["upstreams"]["payments"]["switches"] == []
+
+
+def soon(true):
     until = time.monotonic() + 5.0
-    while time.monotonic() < until:
-        said = {resilience.settings.upstreams[name].concurrency.limit for name in names}
-        done = {resilience.status()["upstreams"][name]["concurrency"]["limit"] for name in names}
-        if said == done and len(done) == 1 and not any("whole" in each.name for each in threading.enumerate()):
-            return
-    pytest.fail(f"the settings say {said}, and the upstreams go by {done}")
-
-
-def test_a_switch_that_a_signal_interrupts_is_thrown_as_a_whole(interrupting):
-    house = House()
-    switch = house.resilience.switch("payments")
-    for turn in range(100):
-        interrupting(0.0001 + turn * 0.00002)
-        with contextlib.suppress(Interrupted):
-            switch.retries_off(for_=0.1, by="ops")
-            interrupting(0.0)
-    until = time.monotonic() + 5.0
-    while house.payments["switches"] and time.monotonic() < until:
-        time.sleep(0.05)
-    assert house.payments["switches"] == []
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_what_a_reload_tells_is_told_in_its_context():
