@@ -318,10 +318,12 @@ class Interrupted(BaseException):
 
 @pytest.fixture
 def interrupting():
-    """Has the main thread raise Interrupted; to be called half-way, from any thread."""
+    """Has the main thread raise Interrupted, once; to be called half-way, from any thread."""
+    once = iter([Interrupted])
 
     def interrupt(*_):
-        raise Interrupted
+        for error in once:
+            raise error
 
     before = signal.signal(signal.SIGUSR1, interrupt)
     yield lambda: signal.raise_signal(signal.SIGUSR1)
@@ -363,8 +365,7 @@ def test_a_reload_that_a_signal_interrupts_half_way_is_in_force_as_a_whole(inter
 def test_a_switch_that_a_signal_interrupts_half_way_is_thrown_and_is_over(interrupting):
     class Interrupting(pybreaker.CircuitBreakerListener):
         def state_change(self, cb, old_state, new_state):
-            if new_state.name == "open":
-                interrupting()
+            interrupting()
 
     root, events = House().settings(), []
     with Resilience(root, listeners=[events.append], circuit_listeners=[Interrupting()]) as resilience:
