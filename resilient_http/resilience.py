@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from resilient_http.control import Control
 from resilient_http.engines.backend import load_backend
 from resilient_http.events import Hub, Listener
 from resilient_http.guard import Guard, checked
+from resilient_http.health_report import HealthReport, report_of
 from resilient_http.inbound import Inbound
 from resilient_http.settings.changes import Change
 from resilient_http.settings.models import Settings
@@ -154,6 +155,17 @@ class Resilience:
             "reloads": self._reloads.tally.as_dict(),
             **self._control.status(now),
         }
+
+    def health(self, *, required: Iterable[str] = ()) -> HealthReport:
+        """How the upstreams are doing, for a health route: each, and the service, is ok, degraded or down.
+
+        Args:
+            required: Names of upstreams and guards without which the service is down. By default it never is.
+
+        Raises:
+            SettingsError: `required` names what is not in the settings.
+        """
+        return report_of(self.status(), required)
 
     def close(self) -> None:
         """Close the connections of sync clients. Clients made before may still be used; they connect anew."""
