@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -278,6 +279,8 @@ class Resilience:
         self.sync_port, self.async_port = self._control.sync_port, self._control.async_port
         self._end_threads = weakref.finalize(self, self._control.let_go)
         self._end_threads.atexit = False
+        for act in _told:
+            act(self)
 
     def _client(self, kind: Any, options: dict[str, Any]) -> Any:
         """A client; those that frameworks make, one for each inbound request, are made after a model."""
@@ -300,6 +303,19 @@ class Resilience:
 
 
 _alive: weakref.WeakSet[Resilience] = weakref.WeakSet()
+_told: list[Callable[[Resilience], object]] = []
+
+
+@contextlib.contextmanager
+def each_resilience(act: Callable[[Resilience], object]) -> Iterator[None]:
+    """Have something done with each Resilience that there is, and with each that begins within; for tests."""
+    _told.append(act)
+    try:
+        for resilience in list(_alive):
+            act(resilience)
+        yield
+    finally:
+        _told.remove(act)
 
 
 def _after_fork() -> None:

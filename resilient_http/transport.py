@@ -286,7 +286,7 @@ class SyncTransport:
         self._host = host
         self._engine = engine
         self._owner = owner
-        self._own_port = None if engine is None else SyncPort(host.dispatcher.backend, host.dispatcher.hub, engine)
+        self._own_port = None if engine is None else host.sync_port.over(engine)
 
     @property
     def port(self) -> SyncPort:
@@ -342,7 +342,7 @@ class AsyncTransport:
         self._host = host
         self._engine = engine
         self._owner = owner
-        self._own_port = None if engine is None else AsyncPort(host.dispatcher.backend, host.dispatcher.hub, engine)
+        self._own_port = None if engine is None else host.async_port.over(engine)
 
     @property
     def port(self) -> AsyncPort:
