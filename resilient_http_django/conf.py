@@ -17,6 +17,7 @@ NAME = "RESILIENT_HTTP"
 
 # A dict: setdefault() hands the same Resilience to all threads, without a lock that a fork might take along.
 _made: dict[str, Resilience] = {}
+_mounted: set[str] = set()
 
 
 def read_settings() -> Settings:
@@ -44,7 +45,21 @@ def get_resilience() -> Resilience:
         SettingsError: Something is wrong in RESILIENT_HTTP.
     """
     made = _made.get(NAME)
-    return made if made is not None else _made.setdefault(NAME, Resilience(read_settings()))
+    if made is None:
+        made = _made.setdefault(NAME, Resilience(read_settings()))
+        _begin_console()
+    return made
+
+
+def mount_console() -> None:
+    """The live page is mounted: look at calls from now on, or from when the Resilience is made."""
+    _mounted.add(NAME)
+    _begin_console()
+
+
+def _begin_console() -> None:
+    if _mounted and NAME in _made:
+        _ = _made[NAME].console
 
 
 def _drop_when_changed(*, setting: str, **_: Any) -> None:

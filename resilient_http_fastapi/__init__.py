@@ -1,5 +1,6 @@
 """resilient_http for FastAPI: one middleware, and clients as dependencies that keep to their inbound request."""
 
+from resilient_http_fastapi.console import dashboard
 from resilient_http_fastapi.dependencies import client_for, get_client, get_resilience, get_sync_client
 from resilient_http_fastapi.middleware import ResilientHttpMiddleware
 from resilient_http_fastapi.routes import ignore_disconnect, timeout
@@ -8,6 +9,7 @@ from resilient_http_fastapi.settings import settings_from_environment, settings_
 __all__ = [
     "ResilientHttpMiddleware",
     "client_for",
+    "dashboard",
     "get_client",
     "get_resilience",
     "get_sync_client",

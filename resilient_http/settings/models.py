@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ValidationError, field_validator, model_validator
 
 from resilient_http.errors import SettingsError, SettingsMistake
+from resilient_http.settings.console import ConsoleSettings
 from resilient_http.settings.endpoints import Zone
 from resilient_http.settings.environment import layers_of
 from resilient_http.settings.explanation import explained, origin_of
@@ -67,6 +68,7 @@ class Settings(Model):
         watch: See WatchSettings; None for settings that nothing changes from afar.
         telemetry: See TelemetrySettings.
         logging: See LoggingSettings.
+        console: See ConsoleSettings.
         defaults: What every upstream inherits, and all that an unnamed one has: the keys of an upstream, but
             `endpoints`, `discovery` and `host`.
         upstreams: Name (a lower-case DNS label) to its settings.
@@ -85,6 +87,7 @@ class Settings(Model):
     watch: Annotated[WatchSettings | None, NEW_PROCESS] = None
     telemetry: Annotated[TelemetrySettings, NEW_PROCESS] = TelemetrySettings()
     logging: Annotated[LoggingSettings, NEW_PROCESS] = LoggingSettings()
+    console: Annotated[ConsoleSettings, NEW_PROCESS] = ConsoleSettings()
     defaults: UpstreamSettings = UpstreamSettings()
     upstreams: Mapping[str, UpstreamSettings] = {}
     guards: Mapping[str, GuardSettings] = {}
@@ -153,9 +156,16 @@ class Settings(Model):
         """
         return origin_of(self, path)
 
-    def explained(self) -> list[dict[str, Any]]:
-        """JSON-able: each value with its path and its origin, for a person. Secrets are masked."""
-        return explained(self)
+    def explained(self, *below: str) -> list[dict[str, Any]]:
+        """JSON-able: each value with its path and its origin, for a person. Secrets are masked.
+
+        Args:
+            below: The key that it is to be of, as "upstreams", "payments"; none for all of them.
+
+        Raises:
+            KeyError: There is no such key.
+        """
+        return explained(self, below)
 
     def _take(self, layers: Iterable[Layer]) -> None:
         tree: Any = {}
