@@ -58,7 +58,7 @@ def switches():
 
 def test_who_is_not_logged_in_is_sent_to_the_login_and_back():
     answer = Client().get("/resilience/")
-    assert (answer.status_code, answer["Location"]) == (302, "/admin/login/?next=%2Fresilience%2F")
+    assert (answer.status_code, answer["Location"]) == (302, "/accounts/login/?next=%2Fresilience%2F")
 
 
 @pytest.mark.parametrize("path", JSON_PATHS)

@@ -7,7 +7,6 @@ SECRET_KEY = "of no use to anybody"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "tests.resilient_http_django.project.urls"
 INSTALLED_APPS = [
-    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
