@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
         SettingsError,
         SettingsMistake,
     )
+    from resilient_http.health_report import HealthReport
     from resilient_http.inbound import Arrival
     from resilient_http.journal import Journal, journal_of
     from resilient_http.resilience import Resilience
@@ -51,6 +52,7 @@ __all__ = [
     "Discovered",
     "DiscoverySource",
     "ForeignAwait",
+    "HealthReport",
     "Journal",
     "NoEndpoint",
     "RateLimited",
@@ -92,6 +94,7 @@ _HOMES = {
     "Discovered": "upstreams.sources.source",
     "DiscoverySource": "upstreams.sources.source",
     "ForeignAwait": "errors",
+    "HealthReport": "health_report",
     "Journal": "journal",
     "NoEndpoint": "errors",
     "RateLimited": "errors",

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from resilient_http.call import Admission, Attempt
 from resilient_http.engines.backend import Backend
@@ -60,6 +60,14 @@ class SyncPort(Messages):
         self._engine = engine
         self._addressed = isinstance(engine, backend.module.HTTPTransport)
         self._body = sync_body(backend.module)
+
+    def over(self, engine: Any) -> Self:
+        """A port like this one that sends everything through a transport of the user's."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        other._engine = engine
+        other._addressed = isinstance(engine, self._backend.module.HTTPTransport)
+        return other
 
     def race(
         self,

@@ -13,6 +13,7 @@ from pydantic import ValidationError, field_validator, model_validator
 
 from resilient_http.errors import SettingsError, SettingsMistake
 from resilient_http.settings.chaos import ChaosPermitSettings
+from resilient_http.settings.console import ConsoleSettings
 from resilient_http.settings.endpoints import Zone
 from resilient_http.settings.environment import layers_of
 from resilient_http.settings.explanation import explained, origin_of
@@ -71,6 +72,7 @@ class Settings(Model):
         telemetry: See TelemetrySettings.
         logging: See LoggingSettings.
         chaos: See ChaosPermitSettings.
+        console: See ConsoleSettings.
         defaults: What every upstream inherits, and all that an unnamed one has: the keys of an upstream, but
             `endpoints`, `discovery`, `host` and `chaos`.
         upstreams: Name (a lower-case DNS label) to its settings.
@@ -90,6 +92,7 @@ class Settings(Model):
     telemetry: Annotated[TelemetrySettings, NEW_PROCESS] = TelemetrySettings()
     logging: Annotated[LoggingSettings, NEW_PROCESS] = LoggingSettings()
     chaos: ChaosPermitSettings = ChaosPermitSettings()
+    console: Annotated[ConsoleSettings, NEW_PROCESS] = ConsoleSettings()
     defaults: UpstreamSettings = UpstreamSettings()
     upstreams: Mapping[str, UpstreamSettings] = {}
     guards: Mapping[str, GuardSettings] = {}
@@ -161,9 +164,16 @@ class Settings(Model):
         """
         return origin_of(self, path)
 
-    def explained(self) -> list[dict[str, Any]]:
-        """JSON-able: each value with its path and its origin, for a person. Secrets are masked."""
-        return explained(self)
+    def explained(self, *below: str) -> list[dict[str, Any]]:
+        """JSON-able: each value with its path and its origin, for a person. Secrets are masked.
+
+        Args:
+            below: The key that it is to be of, as "upstreams", "payments"; none for all of them.
+
+        Raises:
+            KeyError: There is no such key.
+        """
+        return explained(self, below)
 
     def _take(self, layers: Iterable[Layer]) -> None:
         try:

@@ -26,7 +26,7 @@ Wrong = tuple[tuple[str, ...], str, tuple[str, ...]]
 """A path below the model that is being validated, what is wrong there, and known names."""
 
 SOURCES = (("discovery", "source"), ("watch", "source"))
-ALWAYS_ON = ("backoff", "defaults", "inbound", "middleware", "pool", "timeout", "tls")
+ALWAYS_ON = ("backoff", "console", "defaults", "inbound", "middleware", "pool", "timeout", "tls")
 
 
 class Model(BaseModel):
