@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from resilient_http import plan, resilience
+from resilient_http import ConsoleCommand, console_commands, plan, resilience
 from resilient_http.answers import Answer, answer_to
-from resilient_http.commands.asking import ConsoleCommand, console_commands
 from resilient_http.engines.backend import load_backend
 from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError, SettingsMistake
 from resilient_http.health_report import HealthReport

@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import getpass
 import math
+from typing import Any
 
 from resilient_http.commands.asking import Asked, Write, address, ask
+from resilient_http.errors import SettingsError
 from resilient_http.simulate.table import seconds
 
 ACTIONS = {"open": "circuit open", "close": "circuit closed", "auto": "lift"}
@@ -51,11 +53,21 @@ def tell(options: argparse.Namespace, console: Asked, write: Write) -> int:
         if options.endpoint is not None:
             write("what is forced ends for all endpoints")
     else:
-        action |= {"seconds": options.lasts} | ({} if options.endpoint is None else {"endpoint": options.endpoint})
+        action["seconds"] = options.lasts
+        if options.endpoint is not None:
+            _check(options.endpoint, console.snapshot()["upstreams"].get(options.upstream))
+            action["endpoint"] = options.endpoint
     done = console.act(action, options.by or _person())
     left = "" if options.position == "auto" else f" for {seconds(options.lasts)}"
     write(f"{options.upstream}: circuits {options.position}{left}, by {done['by']}, in {done['reaches']}")
     return 0
+
+
+def _check(endpoint: str, row: dict[str, Any] | None) -> None:
+    """Nobody notices in an incident that he has misspelt it."""
+    known = [each["url"] for each in row["endpoints"]] if row is not None else [endpoint]
+    if endpoint not in known:
+        raise SettingsError(f"no endpoint {endpoint}; known: {', '.join(known)}", path="endpoint", value=endpoint)
 
 
 def _person() -> str:

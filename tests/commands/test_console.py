@@ -15,10 +15,13 @@ import pytest
 
 from resilient_http.cli import main
 from resilient_http.console.remote import TOKEN
-from tests.live.behaviours import answer, by_turns
 from tests.live.processes import served
+from tests.live.servers import answer
+from tests.live.test_hedge import by_turns
 
 SECRET = "0123456789abcdef-of-the-tests"
+FRESH = 0.6  # seconds after which a console looks anew
+STARTS = 5.0  # seconds after which a command has asked at least once, also on a busy machine
 UVICORN = ["uvicorn", "--fd", "FD", "--log-level", "warning", "tests.commands.console_app:app"]
 
 
@@ -113,6 +116,7 @@ def test_how_long_it_lasts_is_a_number(ask, lasts):
 
 def test_calls_tells_what_became_of_degraded_calls(service, ask, node):
     assert ask("calls") == (0, "no call was degraded lately\n")
+    time.sleep(FRESH)
     node.play(by_turns(answer(503), answer(200)))
     assert service.get("call") == 200
     status, out = ask("calls")
@@ -126,7 +130,7 @@ def test_calls_tells_what_became_of_degraded_calls(service, ask, node):
 
 
 def test_calls_goes_on_and_tells_each_one_once(service, ask, node):
-    node.play(by_turns(answer(503), answer(200)))
+    node.play(by_turns(answer(503), answer(200), answer(503), answer(200)))
     service.get("call")
     timer = threading.Timer(1.5, service.get, ["call"])
     timer.start()
@@ -183,21 +187,19 @@ def test_top_draws_the_worst_first_and_ends_with_ctrl_c(service):
     command = [sys.executable, "-m", "resilient_http", "top", "--url", service.page]
     environment = {**os.environ, TOKEN: SECRET, "COLUMNS": "160"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as top:
-        time.sleep(2.5)
+        time.sleep(STARTS)
         top.send_signal(signal.SIGINT)
         out, _ = top.communicate(timeout=10)
     assert "payments" in out
     assert "100.0%" in out
 
 
-def test_top_goes_on_while_the_service_is_away(node):
-    with served(UVICORN, {"NODE": node.url, "TOKEN": SECRET}) as running:
-        page = f"{running.url}/resilience/"
-        command = [sys.executable, "-m", "resilient_http", "top", "--url", page, "--seconds", "4"]
-        environment = {**os.environ, TOKEN: SECRET, "COLUMNS": "200"}
-        top = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-        time.sleep(2)
-    out, _ = top.communicate(timeout=20)
-    assert top.returncode == 0
-    assert "payments" in out
-    assert "does not answer" in " ".join(out.split())
+def test_top_goes_on_while_the_service_is_away(service, ask, fault_server):
+    snapshot = ask("status", "--json")[1]
+    page = fault_server(by_turns(answer(200, snapshot), answer(200, snapshot), answer(502)))
+    command = [sys.executable, "-m", "resilient_http", "top", "--url", page.url, "--seconds", "3"]
+    environment = {**os.environ, TOKEN: SECRET, "COLUMNS": "200"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "payments" in done.stdout
+    assert "is no live page (502)" in " ".join(done.stdout.split())
