@@ -19,6 +19,7 @@ from resilient_http.guard import Guard, checked
 from resilient_http.inbound import Inbound
 from resilient_http.settings.changes import Change
 from resilient_http.settings.models import Settings
+from resilient_http.settings.switches import name_of
 from resilient_http.state.circuit import Circuit
 from resilient_http.telemetry.observers import Observers
 from resilient_http.transport import AsyncResilientTransport, ResilientTransport
@@ -197,10 +198,11 @@ class Resilience:
             KeyError: There is no such name; the message lists those that are.
         """
         known = self._control.switchable(self.settings)
-        if upstream not in known and "://" not in upstream:
+        name = name_of(upstream, known)
+        if name is None:
             message = f"no upstream {upstream!r}; known: {', '.join(sorted(known))}"
             raise KeyError(message)
-        return Switchboard(upstream, self._control.switching)
+        return Switchboard(name, self._control.switching)
 
     @property
     def settings(self) -> Settings:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from resilient_http.errors import SettingsError, SettingsMistake
+from resilient_http.errors import SettingsError, SettingsMistake, all_told
 from resilient_http.settings.keys import ANEW, reloads
 from resilient_http.settings.models import Settings
 from resilient_http.settings.validation import Model
@@ -60,7 +60,7 @@ def check_reloadable(old: Settings, new: Settings) -> None:
     message = "cannot change while the process runs; start it anew"
     mistakes = tuple(SettingsMistake((key,), message) for key in FIXED if getattr(old, key) != getattr(new, key))
     if mistakes:
-        raise SettingsError("\n".join(map(str, mistakes)), path=mistakes[0].path[0], mistakes=mistakes)
+        raise SettingsError(all_told(mistakes), path=mistakes[0].path[0], mistakes=mistakes)
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from resilient_http.errors import SettingsError, SettingsMistake
+from resilient_http.errors import SettingsError, SettingsMistake, all_told
 from resilient_http.settings.files import switched_off
 from resilient_http.settings.keys import shape_at
 from resilient_http.settings.origins import Layer, Source
@@ -50,7 +50,7 @@ def layers_of(environment: Mapping[str, str], model: type[BaseModel], *, strict:
             continue
         layers.append((len(path), (source, _nested(path, switched_off(value, model, path)))))
     if mistakes:
-        raise SettingsError("\n".join(map(str, mistakes)), path=".".join(mistakes[0].path), mistakes=tuple(mistakes))
+        raise SettingsError(all_told(mistakes), path=".".join(mistakes[0].path), mistakes=tuple(mistakes))
     return [layer for _, layer in sorted(layers, key=lambda each: each[0])]
 
 

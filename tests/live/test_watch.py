@@ -214,10 +214,10 @@ def test_a_file_is_looked_at_where_nothing_tells_of_changes(tmp_path):
     keeper = InFile(tmp_path)
     stop = threading.Event()
     said = FileDocument(str(keeper.path), 30.0, told=False).watch(stop)
-    assert next(said) == "{}"
+    assert next(said) == b"{}"
     timer = threading.Timer(0.2, keeper.write, ('{"enabled": false}',))
     timer.start()
-    assert next(said) == '{"enabled": false}'
+    assert next(said) == b'{"enabled": false}'
     timer.join()
     stop.set()
     assert list(said) == []

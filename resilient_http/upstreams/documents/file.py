@@ -34,7 +34,7 @@ class FileDocument:
         self._interval = interval
         self._told = find_spec("watchfiles") is not None if told is None else told
 
-    def watch(self, stop: threading.Event) -> Iterator[str]:
+    def watch(self, stop: threading.Event) -> Iterator[bytes]:
         """What stands in the file, now and after each change."""
         while not stop.is_set():
             folders = self._folders()
@@ -45,9 +45,9 @@ class FileDocument:
                 if self._folders() != folders:
                     break
 
-    def _read(self) -> str:
+    def _read(self) -> bytes:
         try:
-            with self._path.open(encoding="utf-8", errors="replace") as file:
+            with self._path.open("rb") as file:
                 return file.read(MOST + 1)
         except OSError as exc:
             raise SourceFailed(f"it cannot be read ({type(exc).__name__})") from None
