@@ -224,6 +224,27 @@ def test_a_file_is_looked_at_where_nothing_tells_of_changes(tmp_path):
     assert list(said) == []
 
 
+@pytest.mark.parametrize(
+    ("stands", "why"),
+    [
+        (os.mkfifo, "it is no file"),
+        (os.mkdir, "it is no file"),
+        (lambda path: path.symlink_to(path.name), "it cannot be read (OSError)"),
+    ],
+    ids=["pipe", "folder", "circle"],
+)
+def test_what_stands_in_the_place_of_a_file_is_told_and_the_next_file_is_read(tmp_path, fault_server, stands, why):
+    path = tmp_path / "document.json"
+    stands(path)
+    watcher = Watcher({"file": str(path), "interval": 0.1, "max_backoff": 0.1}, fault_server(answer(200)).url)
+    watcher.call()
+    within(PATIENCE, lambda: watcher.status["failing"] == why)
+    path.rename(tmp_path / "away")
+    path.write_text('{"upstreams": {"payments": {"timeout": {"total": 3.0, "attempt": 0.5}}}}')
+    watcher.sees(3.0)
+    watcher.resilience.close()
+
+
 def test_a_file_that_is_written_in_place_is_never_read_as_empty(keep, watch):
     keeper = keep("file")
     watcher = watch(keeper)
