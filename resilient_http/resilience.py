@@ -183,8 +183,8 @@ class Resilience:
             What has changed; empty when nothing has.
 
         Raises:
-            SettingsError: A setting is wrong, or needs a new process (`backend`, `engine`, `shared`, `watch`). All is
-                as it was.
+            SettingsError: A setting is wrong, or needs a new process (`backend`, `engine`, `shared`, `watch`,
+                `telemetry`, `logging`). All is as it was.
         """
         return self._reloads.by_hand(settings, by)
 
