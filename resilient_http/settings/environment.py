@@ -10,16 +10,16 @@ underscore: so CARD_PAYMENTS stands for the upstream card-payments.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 from resilient_http.errors import SettingsError, SettingsMistake, all_told
-from resilient_http.settings.files import switched_off
+from resilient_http.settings.files import READERS, switched_off
 from resilient_http.settings.keys import shape_at
 from resilient_http.settings.origins import Layer, Source
+from resilient_http.settings.validation import TOO_DEEP
 
 PREFIX = "RESILIENT_HTTP_"
 NAMED = ("upstreams", "guards")
@@ -72,7 +72,9 @@ def path_of(variable: str) -> tuple[str, ...]:
 
 def _read(text: str, path: tuple[str, ...], model: type[BaseModel]) -> Any:
     try:
-        value = json.loads(text)
+        value = READERS[".json"](text)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
     except ValueError:
         if text.lstrip()[:1] in ("{", "[", '"'):
             raise
