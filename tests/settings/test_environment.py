@@ -94,7 +94,7 @@ def test_what_begins_like_json_and_is_none_is_refused_all_of_it():
 )
 def test_json_is_read_as_that_of_a_file(text, why):
     with pytest.raises(SettingsError, match=f"environment RESILIENT_HTTP_DEFAULTS: defaults: not JSON: {why}"):
-        read({"RESILIENT_HTTP_DEFAULTS": text})
+        read({"DEFAULTS": text})
 
 
 def test_a_secret_is_not_told():
