@@ -93,7 +93,7 @@ class Control:
         self.enabled = _enabled(settings)
         self.sync_port = SyncPort(backend, hub)
         self.async_port = AsyncPort(backend, hub, kind=settings.engine)
-        self.inbound = Inbound(settings.inbound)
+        self.inbound = Inbound(settings.inbound, settings.chaos)
         self.guards: dict[str, Upstream] = {}
         self._backend = backend
         self._hub = hub
@@ -154,8 +154,8 @@ class Control:
             for name in self.guards.keys() & settings.upstreams.keys():
                 message = f"upstreams.{name}: a guard has that name"
                 raise SettingsError(message, path=f"upstreams.{name}", value=name)
-            if settings.inbound != self.settings.inbound:
-                self.inbound = Inbound(settings.inbound)
+            if (settings.inbound, settings.chaos) != (self.settings.inbound, self.settings.chaos):
+                self.inbound = Inbound(settings.inbound, settings.chaos)
             before = {name: upstream.discovery for name, upstream in self._registry.named.items()}
             self.settings, self.enabled = settings, _enabled(settings)
             gone = self._arrange()
@@ -199,11 +199,22 @@ class Control:
         return {
             "connections": {"sync": self.sync_port.engines.connections()},
             "inbound": self.inbound.status(),
-            "shared": None if self._sharing is None else self._sharing.status(now),
-            "watch": None if self._follower is None else self._follower.status(now),
+            **self.beside(now),
             "upstreams": {name: upstream.status(now) for name, upstream in self.upstreams().items()},
             "guards": {name: guard.status(now) for name, guard in sorted(self.guards.items())},
         }
+
+    def beside(self, now: float) -> dict[str, Any]:
+        """JSON-able: how what goes on beside the calls of all upstreams stands."""
+        return {
+            "shared": None if self._sharing is None else self._sharing.status(now),
+            "watch": None if self._follower is None else self._follower.status(now),
+        }
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """What this process shares with others through, if it does."""
+        return self._sharing
 
     def close(self) -> None:
         """Close the connections of sync clients, and end what goes on beside the calls. Another call begins it anew."""

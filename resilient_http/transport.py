@@ -50,7 +50,7 @@ class Dispatcher:
         self.backend = backend
         self.registry = registry
         self.hub = hub
-        self._log = observers.log
+        self._tell_degraded = observers.tell_degraded
         self._metering = observers.metering
         self._traces = observers.traces
 
@@ -76,6 +76,8 @@ class Dispatcher:
         here = current_scope()
         scope = here if scope is None else scope.within(here)
         call.headers, call.repeated, call.priority = scope.headers, scope.repeated, scope.priority
+        if scope.chaos is not None:
+            call.chaos = scope.chaos
         if scope.cancellation is not None:
             call.cancellation = scope.cancellation
             scope.cancellation.heed()
@@ -114,7 +116,7 @@ class Dispatcher:
         if error is not None or call.journal.eventful or (status is not None and status >= 500):
             kind = degraded_as(call, status, error)
             if kind is not None:
-                self._log.tell(call, kind, status, error)
+                self._tell_degraded(call, kind, status, error)
         if self.hub.listeners:
             self._tell(call, status, error, kind)
 
@@ -284,7 +286,7 @@ class SyncTransport:
         self._host = host
         self._engine = engine
         self._owner = owner
-        self._own_port = None if engine is None else SyncPort(host.dispatcher.backend, host.dispatcher.hub, engine)
+        self._own_port = None if engine is None else host.sync_port.over(engine)
 
     @property
     def port(self) -> SyncPort:
@@ -340,7 +342,7 @@ class AsyncTransport:
         self._host = host
         self._engine = engine
         self._owner = owner
-        self._own_port = None if engine is None else AsyncPort(host.dispatcher.backend, host.dispatcher.hub, engine)
+        self._own_port = None if engine is None else host.async_port.over(engine)
 
     @property
     def port(self) -> AsyncPort:

@@ -26,7 +26,7 @@ Wrong = tuple[tuple[str, ...], str, tuple[str, ...]]
 """A path below the model that is being validated, what is wrong there, and known names."""
 
 SOURCES = (("discovery", "source"), ("watch", "source"))
-ALWAYS_ON = ("backoff", "defaults", "inbound", "middleware", "pool", "timeout", "tls")
+ALWAYS_ON = ("backoff", "console", "defaults", "inbound", "middleware", "pool", "timeout", "tls")
 
 
 class Model(BaseModel):
@@ -155,6 +155,8 @@ def _is_secret(path: tuple[str, ...], message: str) -> bool:
     """Whether what stands there may be one: below a misspelt key of discovery's, say, too."""
     if path[-1:] in (("password",), ("token",), ("proxy",), ("redis",)) or path == ("watch", "http", "url"):
         return True
+    if path == ("chaos", "key"):
+        return True
     if "headers" in path and {"health", "watch"} & {*path}:
         return True
     return message == "unknown key" and _is_secretive(path)
@@ -162,7 +164,7 @@ def _is_secret(path: tuple[str, ...], message: str) -> bool:
 
 def _is_secretive(path: tuple[str, ...]) -> bool:
     """Whether it is in a section that holds passwords and tokens."""
-    return path[:1] in (("shared",), ("watch",)) or bool({"discovery", "health"} & {*path})
+    return path[:1] in (("shared",), ("watch",)) or bool({"chaos", "discovery", "health"} & {*path})
 
 
 def _without_secrets(value: Any, path: tuple[str, ...]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import re
 import traceback
 
 import pytest
@@ -913,3 +914,21 @@ def test_what_is_shown_of_calls_is_told_in_so_many_words(raw, path):
 
 def test_a_header_that_may_be_shown_is_named_in_any_case():
     assert Settings(logging={"headers": ["X-Request-ID"]}).logging.headers == ("x-request-id",)
+
+
+@pytest.mark.parametrize(
+    ("console", "path", "says"),
+    [
+        ({"token": "short"}, "console.token", "at least 16 characters"),
+        ({"token": "0123456789abcde\u00e9"}, "console.token", "printable ASCII"),
+        ({"span": 5}, "console.span", "greater than or equal to 60"),
+        ({"degraded": 0}, "console.degraded", "greater than or equal to 1"),
+        ({"tokn": "x"}, "console.tokn", "did you mean token?"),
+        (None, "console", "a mapping is needed"),
+    ],
+)
+def test_what_the_live_page_cannot_be(console, path, says):
+    with pytest.raises(SettingsError, match=re.escape(says)) as caught:
+        Settings(console=console)
+    assert caught.value.path == path
+    assert "0123456789" not in str(caught.value)
