@@ -159,12 +159,12 @@ def _is_secret(path: tuple[str, ...], message: str) -> bool:
         return True
     if "headers" in path and {"health", "watch"} & {*path}:
         return True
-    return message == "unknown key" and _is_secretive(path)
+    return message in ("unknown key", "a mapping is needed") and _is_secretive(path)
 
 
 def _is_secretive(path: tuple[str, ...]) -> bool:
     """Whether it is in a section that holds passwords and tokens."""
-    return path[:1] in (("shared",), ("watch",)) or bool({"chaos", "discovery", "health"} & {*path})
+    return path[:1] in (("console",), ("shared",), ("watch",)) or bool({"chaos", "discovery", "health"} & {*path})
 
 
 def _without_secrets(value: Any, path: tuple[str, ...]) -> Any:
