@@ -22,6 +22,7 @@ from resilient_http.health_report import HealthReport, report_of
 from resilient_http.inbound import Inbound
 from resilient_http.settings.changes import Change
 from resilient_http.settings.models import Settings
+from resilient_http.settings.switches import name_of
 from resilient_http.state.circuit import Circuit
 from resilient_http.telemetry.observers import Observers
 from resilient_http.transport import AsyncResilientTransport, ResilientTransport
@@ -200,8 +201,8 @@ class Resilience:
             What has changed; empty when nothing has.
 
         Raises:
-            SettingsError: A setting is wrong, or needs a new process (`backend`, `engine`, `shared`, `watch`). All is
-                as it was.
+            SettingsError: A setting is wrong, or needs a new process (`backend`, `engine`, `shared`, `watch`,
+                `telemetry`, `logging`). All is as it was.
         """
         return self._reloads.by_hand(settings, by)
 
@@ -215,10 +216,11 @@ class Resilience:
             KeyError: There is no such name; the message lists those that are.
         """
         known = self._control.switchable(self.settings)
-        if upstream not in known and "://" not in upstream:
+        name = name_of(upstream, known)
+        if name is None:
             message = f"no upstream {upstream!r}; known: {', '.join(sorted(known))}"
             raise KeyError(message)
-        return Switchboard(upstream, self._control.switching)
+        return Switchboard(name, self._control.switching)
 
     def add_listener(self, listener: Listener) -> None:
         """Have a plain function called with each event from now on; one that listens already is called once."""
