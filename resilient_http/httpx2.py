@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from resilient_http import plan, resilience
 from resilient_http.answers import Answer, answer_to
 from resilient_http.engines.backend import load_backend
-from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError, SettingsMistake
+from resilient_http.errors import ForeignAwait, MisplacedCall, ResilienceError, SettingsError, SettingsMistake
 from resilient_http.health_report import HealthReport
 from resilient_http.inbound import Arrival
 from resilient_http.journal import Journal, journal_of
@@ -42,6 +42,7 @@ __all__ = [
     "ForeignAwait",
     "HealthReport",
     "Journal",
+    "MisplacedCall",
     "NoEndpoint",
     "RateLimited",
     "Refused",

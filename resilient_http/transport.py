@@ -51,6 +51,7 @@ class Dispatcher:
         self.registry = registry
         self.hub = hub
         self._log = observers.log
+        self._misplaced = observers.misplaced
         self._metering = observers.metering
         self._traces = observers.traces
 
@@ -62,6 +63,7 @@ class Dispatcher:
         streamed: bool,
         scope: Scope | None = None,
         owner: object = None,
+        request: Any = None,
     ) -> Call:
         """Begin a call under the current scope.
 
@@ -71,7 +73,13 @@ class Dispatcher:
             streamed: Whether the user reads the body.
             scope: The one that its client is bound to, if any.
             owner: What its client and that client's transports share; see joined().
+            request: What it begins with; None for what is not HTTP.
+
+        Raises:
+            MisplacedCall: It is made where the settings refuse it.
         """
+        if request is not None and self._misplaced.looks:
+            self._misplaced.look(request, is_async=port.is_async)
         call = Call(port, method, started=port.now(), streamed=streamed, owner=owner)
         here = current_scope()
         scope = here if scope is None else scope.within(here)
@@ -298,7 +306,7 @@ class SyncTransport:
         if call is not None:
             arrived, call.arrived = call.arrived, None
             return drive(dispatcher.hop(call, request)) if arrived is None else arrived
-        call = dispatcher.open(self.port, request.method, streamed=True)
+        call = dispatcher.open(self.port, request.method, streamed=True, request=request)
         if type(self.handle_request) is not MethodType:
             mark_traced(call, request, self.handle_request)
         try:
@@ -354,7 +362,7 @@ class AsyncTransport:
         if call is not None:
             arrived, call.arrived = call.arrived, None
             return await dispatcher.hop(call, request) if arrived is None else arrived
-        call = dispatcher.open(self.port, request.method, streamed=True)
+        call = dispatcher.open(self.port, request.method, streamed=True, request=request)
         if type(self.handle_async_request) is not MethodType:
             mark_traced(call, request, self.handle_async_request)
         try:

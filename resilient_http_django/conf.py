@@ -47,10 +47,16 @@ def get_resilience() -> Resilience:
     """
     made = _made.get(NAME)
     if made is None:
-        made = _made.setdefault(NAME, Resilience(read_settings()))
+        made = _made.setdefault(NAME, Resilience(read_settings(), in_transaction=_in_transaction))
         for listener in list(_listeners):  # now, so that none is forgotten that came meanwhile
             made.add_listener(listener)
     return made
+
+
+def _in_transaction() -> tuple[str, str] | None:
+    from resilient_http_django.transactions import in_transaction  # noqa: PLC0415 - it asks for clients, which ask us
+
+    return in_transaction()
 
 
 def listen(listener: Callable[[Any], None]) -> None:

@@ -7,6 +7,7 @@ import weakref
 from typing import Any
 
 from resilient_http.events import Hub
+from resilient_http.misplaced import InTransaction, Misplaced
 from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.telemetry import metrics, tracing
 from resilient_http.telemetry.attempt_spans import AttemptTracing
@@ -21,16 +22,19 @@ class Observers:
     Args:
         settings: What they are told.
         hub: Where they listen.
+        in_transaction: Tells whether a database transaction is open; None where nobody can.
 
     Attributes:
         log: Hears of degraded calls.
+        misplaced: Looks where calls are made.
         metering: Follows the provider of metrics; None for no metrics.
         traces: Whether calls have spans.
         labels: What upstreams and endpoints are called.
     """
 
-    def __init__(self, settings: Settings, hub: Hub) -> None:
+    def __init__(self, settings: Settings, hub: Hub, in_transaction: InTransaction | None = None) -> None:
         own = settings.telemetry
+        self.misplaced = Misplaced(settings.misplaced, in_transaction)
         tracing.load_provider()
         metrics.load_provider()
         if settings.logging.redact_httpx:
