@@ -33,6 +33,7 @@ if typing.TYPE_CHECKING:
     from resilient_http.settings.models import Settings
     from resilient_http.settings.overrides import call_options
     from resilient_http.simulate.plan import plan
+    from resilient_http.telemetry.recording import Recording, record_calls
     from resilient_http.transport import AsyncResilientTransport, ResilientTransport
     from resilient_http.upstreams.sources.source import Discovered, DiscoverySource
 
@@ -55,6 +56,7 @@ __all__ = [
     "MisplacedCall",
     "NoEndpoint",
     "RateLimited",
+    "Recording",
     "Refused",
     "Resilience",
     "ResilienceError",
@@ -73,6 +75,7 @@ __all__ = [
     "journal_of",
     "load_settings",
     "plan",
+    "record_calls",
     "remaining",
 ]
 
@@ -95,6 +98,7 @@ _HOMES = {
     "MisplacedCall": "errors",
     "NoEndpoint": "errors",
     "RateLimited": "errors",
+    "Recording": "telemetry.recording",
     "Refused": "errors",
     "Resilience": "resilience",
     "ResilienceError": "errors",
@@ -113,6 +117,7 @@ _HOMES = {
     "journal_of": "journal",
     "load_settings": "settings.loading",
     "plan": "simulate.plan",
+    "record_calls": "telemetry.recording",
     "remaining": "scope",
 }
 

@@ -24,6 +24,7 @@ from resilient_http.settings.advice import Advice, advise
 from resilient_http.settings.loading import load_settings
 from resilient_http.settings.models import Settings
 from resilient_http.settings.overrides import call_options
+from resilient_http.telemetry.recording import Recording, record_calls
 from resilient_http.upstreams.sources.source import Discovered, DiscoverySource
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "MisplacedCall",
     "NoEndpoint",
     "RateLimited",
+    "Recording",
     "Refused",
     "Resilience",
     "ResilienceError",
@@ -63,6 +65,7 @@ __all__ = [
     "journal_of",
     "load_settings",
     "plan",
+    "record_calls",
     "remaining",
 ]
 

@@ -52,6 +52,7 @@ class Dispatcher:
         self.hub = hub
         self._log = observers.log
         self._misplaced = observers.misplaced
+        self._shown = observers.shown
         self._metering = observers.metering
         self._traces = observers.traces
 
@@ -89,6 +90,8 @@ class Dispatcher:
             scope.cancellation.heed()
         if scope.deadline is not None:
             call.bound(scope.deadline.expires, scope.deadline.budget)
+        if scope.recording is not None:
+            call.record = scope.recording.begin(call, "" if request is None else self._shown(request.url))
         if self._traces and configured():
             call.span = CallSpan(call)
         metering = self._metering
@@ -123,6 +126,8 @@ class Dispatcher:
             kind = degraded_as(call, status, error)
             if kind is not None:
                 self._log.tell(call, kind, status, error)
+        if call.record is not None:
+            call.record.end(call, status, error, kind)
         if self.hub.listeners:
             self._tell(call, status, error, kind)
 

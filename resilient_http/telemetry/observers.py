@@ -14,6 +14,7 @@ from resilient_http.telemetry.attempt_spans import AttemptTracing
 from resilient_http.telemetry.labels import Labels
 from resilient_http.telemetry.logs import AttemptDetail, CallLog, EventLog, redact_httpx
 from resilient_http.telemetry.metrics import Metering
+from resilient_http.telemetry.redaction import shown_url
 
 
 class Observers:
@@ -57,6 +58,10 @@ class Observers:
     def tracer(self, settings: UpstreamSettings) -> AttemptTracing:
         """What carries traces to an upstream."""
         return AttemptTracing(settings.propagate, self._query, self._detail, hedges=settings.hedge is not None)
+
+    def shown(self, url: Any) -> str:
+        """A URL as it may be seen."""
+        return shown_url(url, self._query)
 
     def upstreams(self) -> list[Any]:
         """Every upstream and guard that is known."""
