@@ -29,6 +29,7 @@ if typing.TYPE_CHECKING:
     from resilient_http.resilience import Resilience
     from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
     from resilient_http.settings.advice import Advice, advise
+    from resilient_http.settings.chaos_header import chaos_header
     from resilient_http.settings.loading import load_settings
     from resilient_http.settings.models import Settings
     from resilient_http.settings.overrides import call_options
@@ -69,6 +70,7 @@ __all__ = [
     "advise",
     "answer_to",
     "call_options",
+    "chaos_header",
     "deadline",
     "detached",
     "enter_scope",
@@ -111,6 +113,7 @@ _HOMES = {
     "advise": "settings.advice",
     "answer_to": "answers",
     "call_options": "settings.overrides",
+    "chaos_header": "settings.chaos_header",
     "deadline": "scope",
     "detached": "scope",
     "enter_scope": "scope",

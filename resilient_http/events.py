@@ -273,6 +273,16 @@ class FallbackUsed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FaultInjected(Event):
+    """Attempt `number` got a fault on purpose, as `by` ("settings" or "header") has it; `fault` says which."""
+
+    endpoint: str
+    number: int
+    fault: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stalled(Event):
     """This process itself was late or out of resources, so an attempt says nothing about the endpoint."""
 

@@ -21,6 +21,7 @@ from resilient_http.journal import Journal, journal_of
 from resilient_http.over_httpx2 import AsyncClient, AsyncResilientTransport, Client, ResilientTransport
 from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
 from resilient_http.settings.advice import Advice, advise
+from resilient_http.settings.chaos_header import chaos_header
 from resilient_http.settings.loading import load_settings
 from resilient_http.settings.models import Settings
 from resilient_http.settings.overrides import call_options
@@ -59,6 +60,7 @@ __all__ = [
     "advise",
     "answer_to",
     "call_options",
+    "chaos_header",
     "deadline",
     "detached",
     "enter_scope",

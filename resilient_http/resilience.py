@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pybreaker
 
@@ -27,6 +29,9 @@ from resilient_http.transport import AsyncResilientTransport, ResilientTransport
 from resilient_http.upstreams.reloads import Reloads, as_settings
 from resilient_http.upstreams.switchboard import Switchboard
 from resilient_http.upstreams.upstream import Upstream
+
+if TYPE_CHECKING:
+    from resilient_http.console.console import Console
 
 SCOPED = {"scope", "base_url"}  # the options of a client for one inbound request
 MODELS = 100  # base_urls of such clients that are remembered
@@ -66,6 +71,7 @@ class Resilience:
         self._observers = Observers(self.settings, self._hub, in_transaction)
         self._models: dict[Any, Any] = {}
         self._known: Control | None = None  # that of before a fork
+        self._console: Console | None = None
         self._end_threads: weakref.finalize[[], Resilience] | None = None
         self._begin()
         _alive.add(self)
@@ -227,6 +233,19 @@ class Resilience:
         self._hub.remove(listener)
 
     @property
+    def console(self) -> Console:
+        """What the live page shows, and what can be done there. Nothing of it runs before it is first asked for."""
+        if self._console is None:
+            from resilient_http.console.console import Console  # noqa: PLC0415 - imported only when used
+
+            with self._console_lock:
+                if self._console is None:
+                    made = Console(self, self.settings, self._hub, self._observers)
+                    made.begin(self._control)
+                    self._console = made
+        return self._console
+
+    @property
     def settings(self) -> Settings:
         """The settings in force, validated."""
         return self._reloads.settings
@@ -266,6 +285,7 @@ class Resilience:
         if self._end_threads is not None:
             self._end_threads.detach()
         self._hub.begin_anew()
+        self._console_lock = threading.Lock()
         thrown = None if self._known is None else self._known.switching.thrown
         self._control = self._known = Control(
             self.settings,
@@ -280,8 +300,12 @@ class Resilience:
         self._observers.look_at(self._control)
         self.dispatcher = self._control.dispatcher
         self.sync_port, self.async_port = self._control.sync_port, self._control.async_port
+        if self._console is not None:
+            self._console.begin(self._control)
         self._end_threads = weakref.finalize(self, self._control.let_go)
         self._end_threads.atexit = False
+        for act in _told:
+            act(self)
 
     def _client(self, kind: Any, options: dict[str, Any]) -> Any:
         """A client; those that frameworks make, one for each inbound request, are made after a model."""
@@ -304,6 +328,19 @@ class Resilience:
 
 
 _alive: weakref.WeakSet[Resilience] = weakref.WeakSet()
+_told: list[Callable[[Resilience], object]] = []
+
+
+@contextlib.contextmanager
+def each_resilience(act: Callable[[Resilience], object]) -> Iterator[None]:
+    """Have something done with each Resilience that there is, and with each that begins within; for tests."""
+    _told.append(act)
+    try:
+        for resilience in list(_alive):
+            act(resilience)
+        yield
+    finally:
+        _told.remove(act)
 
 
 def _after_fork() -> None:

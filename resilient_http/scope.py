@@ -130,6 +130,7 @@ class Scope:
         cancellation: Whether the inbound caller is still there, or None where nobody can tell.
         repeated: Whether the inbound request is itself a repeat, as a trusted peer says.
         priority: "sheddable", "default" or "critical" as a trusted peer says, or None.
+        chaos: Faults that a signed header of it asks for (state.chaos.Order), or None; not for detached work.
         recording: What records the calls that are made in it, or None; see telemetry/recording.py.
     """
 
@@ -139,6 +140,7 @@ class Scope:
     cancellation: Cancellation | None = None
     repeated: bool = False
     priority: str | None = None
+    chaos: Any = None
     recording: Any = None
 
     def within(self, here: Scope) -> Scope:
@@ -151,7 +153,7 @@ class Scope:
         if here.recording is not None and own.recording is None:
             own = replace(own, recording=here.recording)
         if here.detached:
-            return replace(own, deadline=here.deadline, detached=True, cancellation=None)
+            return replace(own, deadline=here.deadline, detached=True, cancellation=None, chaos=None)
         if here.deadline is None or (own.deadline is not None and own.deadline.expires <= here.deadline.expires):
             return own
         return replace(own, deadline=here.deadline)
@@ -159,7 +161,14 @@ class Scope:
     def with_deadline(self, deadline: Deadline) -> Scope:
         """This scope with another deadline; replace() at a fraction of its cost, for each guarded call makes one."""
         return Scope(
-            deadline, self.headers, self.detached, self.cancellation, self.repeated, self.priority, self.recording
+            deadline,
+            self.headers,
+            self.detached,
+            self.cancellation,
+            self.repeated,
+            self.priority,
+            self.chaos,
+            self.recording,
         )
 
 
@@ -248,7 +257,7 @@ def detached(seconds: float | None = None) -> _Entered:
 
     def on_its_own(outer: Scope) -> Scope:
         own = None if seconds is None else Deadline.after(seconds, now=time.monotonic())
-        return replace(outer, deadline=own, detached=True, cancellation=None)
+        return replace(outer, deadline=own, detached=True, cancellation=None, chaos=None)
 
     return _Entered(on_its_own)
 

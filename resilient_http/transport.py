@@ -50,7 +50,7 @@ class Dispatcher:
         self.backend = backend
         self.registry = registry
         self.hub = hub
-        self._log = observers.log
+        self._tell_degraded = observers.tell_degraded
         self._misplaced = observers.misplaced
         self._shown = observers.shown
         self._metering = observers.metering
@@ -85,6 +85,8 @@ class Dispatcher:
         here = current_scope()
         scope = here if scope is None else scope.within(here)
         call.headers, call.repeated, call.priority = scope.headers, scope.repeated, scope.priority
+        if scope.chaos is not None:
+            call.chaos = scope.chaos
         if scope.cancellation is not None:
             call.cancellation = scope.cancellation
             scope.cancellation.heed()
@@ -125,7 +127,7 @@ class Dispatcher:
         if error is not None or call.journal.eventful or (status is not None and status >= 500):
             kind = degraded_as(call, status, error)
             if kind is not None:
-                self._log.tell(call, kind, status, error)
+                self._tell_degraded(call, kind, status, error)
         if call.record is not None:
             call.record.end(call, status, error, kind)
         if self.hub.listeners:
@@ -297,7 +299,7 @@ class SyncTransport:
         self._host = host
         self._engine = engine
         self._owner = owner
-        self._own_port = None if engine is None else SyncPort(host.dispatcher.backend, host.dispatcher.hub, engine)
+        self._own_port = None if engine is None else host.sync_port.over(engine)
 
     @property
     def port(self) -> SyncPort:
@@ -353,7 +355,7 @@ class AsyncTransport:
         self._host = host
         self._engine = engine
         self._owner = owner
-        self._own_port = None if engine is None else AsyncPort(host.dispatcher.backend, host.dispatcher.hub, engine)
+        self._own_port = None if engine is None else host.async_port.over(engine)
 
     @property
     def port(self) -> AsyncPort:

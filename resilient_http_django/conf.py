@@ -19,6 +19,7 @@ NAME = "RESILIENT_HTTP"
 # A dict: setdefault() hands the same Resilience to all threads, without a lock that a fork might take along.
 _made: dict[str, Resilience] = {}
 _listeners: dict[Callable[[Any], None], None] = {}
+_mounted: set[str] = set()
 
 
 def read_settings() -> Settings:
@@ -50,6 +51,7 @@ def get_resilience() -> Resilience:
         made = _made.setdefault(NAME, Resilience(read_settings(), in_transaction=_in_transaction))
         for listener in list(_listeners):  # now, so that none is forgotten that came meanwhile
             made.add_listener(listener)
+        _begin_console()
     return made
 
 
@@ -71,6 +73,17 @@ def stop_listening(listener: Callable[[Any], None]) -> None:
     _listeners.pop(listener, None)
     if (made := _made.get(NAME)) is not None:
         made.remove_listener(listener)
+
+
+def mount_console() -> None:
+    """The live page is mounted: look at calls from now on, or from when the Resilience is made."""
+    _mounted.add(NAME)
+    _begin_console()
+
+
+def _begin_console() -> None:
+    if _mounted and NAME in _made:
+        _ = _made[NAME].console
 
 
 def _drop_when_changed(*, setting: str, **_: Any) -> None:

@@ -74,6 +74,7 @@ switch_thrown = EventSignal()
 switch_ended = EventSignal()
 stalled = EventSignal()
 stream_reclaimed = EventSignal()
+fault_injected = EventSignal()
 
 OF_EVENTS = {
     "CircuitOpened": circuit_opened,
@@ -100,6 +101,7 @@ OF_EVENTS = {
     "SwitchEnded": switch_ended,
     "Stalled": stalled,
     "StreamReclaimed": stream_reclaimed,
+    "FaultInjected": fault_injected,
 }
 """The signal of each event that an operator cares for; call_degraded has those of CallFinished that were degraded."""
 

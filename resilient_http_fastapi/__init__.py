@@ -1,5 +1,6 @@
 """resilient_http for FastAPI: one middleware, and clients as dependencies that keep to their inbound request."""
 
+from resilient_http_fastapi.console import dashboard
 from resilient_http_fastapi.dependencies import client_for, get_client, get_resilience, get_sync_client
 from resilient_http_fastapi.health import health_route
 from resilient_http_fastapi.middleware import ResilientHttpMiddleware
@@ -9,6 +10,7 @@ from resilient_http_fastapi.settings import settings_from_environment, settings_
 __all__ = [
     "ResilientHttpMiddleware",
     "client_for",
+    "dashboard",
     "get_client",
     "get_resilience",
     "get_sync_client",

@@ -17,7 +17,7 @@ from resilient_http_fastapi.inbox import Inbox
 from resilient_http_fastapi.outbox import Outbox, has_handler
 from resilient_http_fastapi.routes import Timeout, timeout_of
 from resilient_http_fastapi.settings import Source, settings_of
-from resilient_http_fastapi.state import KEY, RequestState, header_of
+from resilient_http_fastapi.state import CONSOLE, KEY, RequestState, header_of
 
 
 class ResilientHttpMiddleware:
@@ -118,6 +118,8 @@ class ResilientHttpMiddleware:
             state = getattr(scope.get("app"), "state", None)
             if state is not None:
                 setattr(state, KEY, made)
+                if getattr(state, CONSOLE, False):
+                    _ = made.console  # it looks at calls from now on
         return made
 
     async def _close(self) -> None:

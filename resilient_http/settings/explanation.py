@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
@@ -18,11 +19,21 @@ def origin_of(settings: BaseModel, path: str | Sequence[str]) -> Origin:
     return origin_at(vars(settings).get(ORIGINS, {}), parts)
 
 
-def explained(settings: BaseModel) -> list[dict[str, Any]]:
-    """Each value with its path and its origin; see Settings.explained()."""
+def explained(settings: BaseModel, below: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Each value with its path and its origin; see Settings.explained().
+
+    Raises:
+        KeyError: There is no such key.
+    """
+    here: Any = settings
+    default = None
+    for key in below:
+        fields = type(here).model_fields if isinstance(here, BaseModel) else {}
+        default = fields[key].default if key in fields else None
+        here = _below(here)[key]
     return [
         {"path": ".".join(path), "value": _shown(value), "origin": _told(settings, path, value, default)}
-        for path, value, default in leaves(settings)
+        for path, value, default in leaves(here, tuple(below), default)
     ]
 
 
@@ -53,8 +64,8 @@ def _shown(value: Any) -> Any:
         return {str(key): _shown(below) for key, below in value.items()}
     if isinstance(value, (list, tuple)):
         return [_shown(each) for each in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
+    if value is None or isinstance(value, (bool, int, float, str, datetime)):
+        return value.isoformat() if isinstance(value, datetime) else value
     return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}".strip(".")
 
 
