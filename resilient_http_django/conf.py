@@ -81,6 +81,11 @@ def mount_console() -> None:
     _begin_console()
 
 
+def console_is_mounted() -> bool:
+    """Whether the live page is."""
+    return bool(_mounted)
+
+
 def _begin_console() -> None:
     if _mounted and NAME in _made:
         _ = _made[NAME].console

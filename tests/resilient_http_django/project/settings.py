@@ -20,6 +20,5 @@ MIDDLEWARE = ["resilient_http_django.middleware.ResilientHttpMiddleware"]
 if "PROJECT_SYNC_ONLY" in os.environ:
     MIDDLEWARE.append("tests.resilient_http_django.project.middleware.sync_only")
 RESILIENT_HTTP = json.loads(os.environ.get("PROJECT_RESILIENT_HTTP", "{}"))
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 STATIC_URL = "static/"
 USE_TZ = True
