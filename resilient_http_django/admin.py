@@ -39,7 +39,8 @@ class ConsoleAdmin(_ModelAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Who may look at the live page; Django would let in those who may only change it, too."""
-        return request.user.has_perm(VIEW)
+        user: Any = request.user
+        return bool(user.has_perm(VIEW))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody."""
