@@ -50,7 +50,7 @@ class Recording:
             if self._ended or len(self._calls) >= MOST:
                 self.dropped += not self._ended
                 return None
-            record = RecordedCall(call.journal, url, call.started - self.started)
+            record = RecordedCall(call.journal, url, time.monotonic() - self.started)
             self._calls.append(record)
         return record
 
