@@ -4,12 +4,14 @@ import asyncio
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import AsyncClient, Client
 from django.urls import include, path
 
+from resilient_http.scope import current_scope
 from resilient_http_django import get_async_client, get_client, get_resilience
 from resilient_http_django.panels import OutboundCallsPanel, stats_of
 from tests.live.servers import answer, delay, hang
@@ -54,7 +56,18 @@ def fail(request: HttpRequest) -> HttpResponse:
     return HttpResponse(get_client(request).get(URL).text)
 
 
+def as_json(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"body": get_client(request).get(URL).text})
+
+
+def break_off(request: HttpRequest) -> HttpResponse:
+    get_client(request).get(URL)
+    raise LookupError("broken")
+
+
 urlpatterns = [
+    path("sync/json", as_json),
+    path("sync/break-off", break_off),
     path("sync/charge", charge),
     path("async/charge", charge_async),
     path("sync/two", two),
@@ -201,6 +214,21 @@ def test_what_a_deadline_cuts_is_shown_as_overdue_with_the_deadline_in_the_pictu
     (call,) = panel.get_stats()["calls"]
     assert (call["result"], call["degraded"], call["budget"]) == ("DeadlineExceeded", "deadline", "250 ms")
     assert "<line x1=" in content
+
+
+def test_a_response_that_is_no_page_has_its_calls_in_the_history(payments, visit):
+    payments(answer(200, "paid"))
+    response = visit("/sync/json")
+    assert response.json() == {"body": "paid"}
+    assert len(panel_of(response)[0].get_stats()["calls"]) == 1
+
+
+def test_nothing_is_recorded_after_a_request_also_when_its_view_has_raised(payments, visit):
+    payments(answer(200, "paid"))
+    for url in ("/sync/charge", "/sync/break-off"):
+        with suppress(LookupError):
+            visit(url)
+        assert current_scope().recording is None
 
 
 def test_the_time_is_told_to_the_browser_too(payments, visit):
