@@ -65,8 +65,19 @@ class Misplaced:
         """
         if self._sniffs and not is_async and (loop := running_loop()) is not None:
             self._tell_of_loop(request, loop)
-        if self._asks and self._in_transaction is not None and (found := self._in_transaction()) is not None:
+        if self._asks and (found := self._ask()) is not None:
             self._tell_of_transaction(request, *found)
+
+    def _ask(self) -> tuple[str, str] | None:
+        if self._in_transaction is None:
+            return None
+        try:
+            return self._in_transaction()
+        except Exception:
+            # Whoever cannot tell shall break no call.
+            if self._folding.admit(("transaction", "failed"), time.monotonic()) is not None:
+                logger.exception("it could not be told whether a transaction is open")
+            return None
 
     def _tell_of_loop(self, request: Any, loop: str) -> None:
         caller = caller_of(sys._getframe())  # noqa: SLF001 - CPython's way to the caller

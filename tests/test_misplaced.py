@@ -207,6 +207,16 @@ async def test_an_async_client_in_a_transaction_is_told_too_and_may_be_refused(p
     assert len(payments.server.requests) == 1
 
 
+def test_who_cannot_tell_breaks_no_call_and_is_logged_once(payments, told):
+    def broken():
+        raise LookupError("broken")
+
+    with payments({"in_transaction": "refuse"}, in_transaction=broken).client() as client:
+        assert [client.get("http://payments/").text for _ in range(2)] == ["paid"] * 2
+
+    assert told() == ["it could not be told whether a transaction is open"]
+
+
 def test_nobody_is_asked_where_it_is_ignored(payments):
     def never():
         raise AssertionError("asked")
