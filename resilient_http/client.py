@@ -150,7 +150,9 @@ class SyncCalls(_Calls, _Sync):
             dispatcher, transport = self._host.dispatcher, self._transport_for_url(request.url)
             ours = isinstance(transport, SyncTransport)
             port = transport.port if ours else self._host.sync_port
-            call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
+            call = dispatcher.open(
+                port, request.method, streamed=stream, scope=self._scope, owner=self._owner, request=request
+            )
             token = current_call.set(call)
             try:
                 kind, hop = self._library.SyncByteStream, getattr(transport, "handle_request", None)
@@ -202,7 +204,9 @@ class AsyncCalls(_Calls, _Async):
             dispatcher, transport = self._host.dispatcher, self._transport_for_url(request.url)
             ours = isinstance(transport, AsyncTransport)
             port = transport.port if ours else self._host.async_port
-            call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
+            call = dispatcher.open(
+                port, request.method, streamed=stream, scope=self._scope, owner=self._owner, request=request
+            )
             token = current_call.set(call)
             try:
                 grace = None

@@ -8,7 +8,8 @@
     │   └── NoEndpoint              nothing to send to
     ├── DeadlineExceeded            also an httpx.TimeoutException                       .budget
     ├── Cancelled                   the inbound caller went away; also an httpx.TransportError
-    └── ForeignAwait                a policy awaited something else than its port in a sync client
+    ├── ForeignAwait                a policy awaited something else than its port in a sync client
+    └── MisplacedCall               it was made in a transaction, or an event loop, where the settings refuse it
     SettingsError                   a ValueError                                         .path .value
 
 The upstream's own failures are not here: an `httpx.ConnectError` or a 503 passes through as it is. Every exception that
@@ -93,6 +94,13 @@ class Cancelled(ResilienceError, httpx.TransportError):
 
 class ForeignAwait(ResilienceError, RuntimeError):
     """A policy or middleware awaited something else than `proceed` and its port, in a sync client."""
+
+
+class MisplacedCall(ResilienceError, RuntimeError):
+    """A call was made where the settings (`misplaced`) refuse it: in a database transaction, or in an event loop.
+
+    It is a mistake of the program, so it is no `httpx.HTTPError` that a fallback would hide.
+    """
 
 
 class SettingsError(ValueError):

@@ -20,6 +20,7 @@ from resilient_http.events import Hub, Listener
 from resilient_http.guard import Guard, checked
 from resilient_http.health_report import HealthReport, report_of
 from resilient_http.inbound import Inbound
+from resilient_http.misplaced import InTransaction
 from resilient_http.settings.changes import Change
 from resilient_http.settings.models import Settings
 from resilient_http.settings.switches import name_of
@@ -48,6 +49,8 @@ class Resilience:
             Validated at once. None is all defaults.
         listeners: Plain functions that are called with each event (see resilient_http.events).
         circuit_listeners: pybreaker listeners, for every circuit.
+        in_transaction: For frameworks: tells whether a database transaction is open where a call is made; see
+            `misplaced.in_transaction`. It gives who has opened it ("" where unknown) and which one, or None.
 
     Raises:
         SettingsError: A setting is wrong; it names the path and the value.
@@ -59,13 +62,14 @@ class Resilience:
         *,
         listeners: Sequence[Listener] = (),
         circuit_listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
+        in_transaction: InTransaction | None = None,
     ) -> None:
         own = as_settings(settings)
         self._backend = load_backend(own.backend)
         self._hub = Hub(listeners)
         self._reloads = Reloads(own, self._hub)
         self._circuit_listeners = tuple(circuit_listeners)
-        self._observers = Observers(self.settings, self._hub)
+        self._observers = Observers(self.settings, self._hub, in_transaction)
         self._models: dict[Any, Any] = {}
         self._known: Control | None = None  # that of before a fork
         self._console: Console | None = None

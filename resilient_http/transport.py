@@ -51,6 +51,8 @@ class Dispatcher:
         self.registry = registry
         self.hub = hub
         self._tell_degraded = observers.tell_degraded
+        self._misplaced = observers.misplaced
+        self._shown = observers.shown
         self._metering = observers.metering
         self._traces = observers.traces
 
@@ -62,6 +64,7 @@ class Dispatcher:
         streamed: bool,
         scope: Scope | None = None,
         owner: object = None,
+        request: Any = None,
     ) -> Call:
         """Begin a call under the current scope.
 
@@ -71,7 +74,13 @@ class Dispatcher:
             streamed: Whether the user reads the body.
             scope: The one that its client is bound to, if any.
             owner: What its client and that client's transports share; see joined().
+            request: What it begins with; None for what is not HTTP.
+
+        Raises:
+            MisplacedCall: It is made where the settings refuse it.
         """
+        if request is not None and self._misplaced.looks:
+            self._misplaced.look(request, is_async=port.is_async)
         call = Call(port, method, started=port.now(), streamed=streamed, owner=owner)
         here = current_scope()
         scope = here if scope is None else scope.within(here)
@@ -83,6 +92,8 @@ class Dispatcher:
             scope.cancellation.heed()
         if scope.deadline is not None:
             call.bound(scope.deadline.expires, scope.deadline.budget)
+        if scope.recording is not None:
+            call.record = scope.recording.begin(call, "" if request is None else self._shown(request.url))
         if self._traces and configured():
             call.span = CallSpan(call)
         metering = self._metering
@@ -117,6 +128,8 @@ class Dispatcher:
             kind = degraded_as(call, status, error)
             if kind is not None:
                 self._tell_degraded(call, kind, status, error)
+        if call.record is not None:
+            call.record.end(call, status, error, kind)
         if self.hub.listeners:
             self._tell(call, status, error, kind)
 
@@ -300,7 +313,7 @@ class SyncTransport:
         if call is not None:
             arrived, call.arrived = call.arrived, None
             return drive(dispatcher.hop(call, request)) if arrived is None else arrived
-        call = dispatcher.open(self.port, request.method, streamed=True)
+        call = dispatcher.open(self.port, request.method, streamed=True, request=request)
         if type(self.handle_request) is not MethodType:
             mark_traced(call, request, self.handle_request)
         try:
@@ -356,7 +369,7 @@ class AsyncTransport:
         if call is not None:
             arrived, call.arrived = call.arrived, None
             return await dispatcher.hop(call, request) if arrived is None else arrived
-        call = dispatcher.open(self.port, request.method, streamed=True)
+        call = dispatcher.open(self.port, request.method, streamed=True, request=request)
         if type(self.handle_async_request) is not MethodType:
             mark_traced(call, request, self.handle_async_request)
         try:

@@ -78,6 +78,7 @@ ALLOWED: Final = frozenset(
     (
         "enabled",
         *_below("inbound", "timeout", "max", "reserve"),
+        *_below("misplaced", "in_transaction", "in_event_loop"),
         *_below("defaults", *OF_AN_UPSTREAM),
         *_below(f"upstreams.{NAME}", *OF_AN_UPSTREAM, "endpoints"),
         *_below(f"guards.{NAME}", *OF_A_GUARD),

@@ -147,9 +147,9 @@ def test_what_is_allowed_is_validated():
     assert error.path == "upstreams.payments.timeout.total"
 
 
-@pytest.mark.parametrize("section", ["timeout", "pool", "inbound", "upstreams", "guards", "defaults"])
+@pytest.mark.parametrize("section", ["timeout", "pool", "inbound", "misplaced", "upstreams", "guards", "defaults"])
 def test_what_cannot_be_off_is_not_switched_off(section):
-    root = section in ("inbound", "upstreams", "guards", "defaults")
+    root = section in ("inbound", "misplaced", "upstreams", "guards", "defaults")
     refusal({section: None} if root else {"upstreams": {"payments": {section: None}}})
 
 
