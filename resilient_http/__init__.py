@@ -22,6 +22,7 @@ if typing.TYPE_CHECKING:
         SettingsError,
         SettingsMistake,
     )
+    from resilient_http.health_report import HealthReport
     from resilient_http.inbound import Arrival
     from resilient_http.journal import Journal, journal_of
     from resilient_http.resilience import Resilience
@@ -49,6 +50,7 @@ __all__ = [
     "Discovered",
     "DiscoverySource",
     "ForeignAwait",
+    "HealthReport",
     "Journal",
     "NoEndpoint",
     "RateLimited",
@@ -88,6 +90,7 @@ _HOMES = {
     "Discovered": "upstreams.sources.source",
     "DiscoverySource": "upstreams.sources.source",
     "ForeignAwait": "errors",
+    "HealthReport": "health_report",
     "Journal": "journal",
     "NoEndpoint": "errors",
     "RateLimited": "errors",

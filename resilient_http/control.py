@@ -49,7 +49,7 @@ from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.shared_circuits import SharedCircuits
 from resilient_http.upstreams.shared_rates import SharedRates
 from resilient_http.upstreams.sharing import Sharing
-from resilient_http.upstreams.sources.kinds import make_source, where
+from resilient_http.upstreams.sources.kinds import goes_on, make_source, where
 from resilient_http.upstreams.switching import Switching
 from resilient_http.upstreams.upstream import Pipeline, Record, Upstream
 
@@ -199,11 +199,22 @@ class Control:
         return {
             "connections": {"sync": self.sync_port.engines.connections()},
             "inbound": self.inbound.status(),
-            "shared": None if self._sharing is None else self._sharing.status(now),
-            "watch": None if self._follower is None else self._follower.status(now),
+            **self.beside(now),
             "upstreams": {name: upstream.status(now) for name, upstream in self.upstreams().items()},
             "guards": {name: guard.status(now) for name, guard in sorted(self.guards.items())},
         }
+
+    def beside(self, now: float) -> dict[str, Any]:
+        """JSON-able: how what goes on beside the calls of all upstreams stands."""
+        return {
+            "shared": None if self._sharing is None else self._sharing.status(now),
+            "watch": None if self._follower is None else self._follower.status(now),
+        }
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """What this process shares with others through, if it does."""
+        return self._sharing
 
     def close(self) -> None:
         """Close the connections of sync clients, and end what goes on beside the calls. Another call begins it anew."""
@@ -282,7 +293,7 @@ class Control:
     ) -> Nodes:
         zone = self.settings.zone
         if before is not None:
-            if before.discovery is not None and before.settings.discovery != settings.discovery:
+            if before.discovery is not None and not goes_on(before.settings.discovery, settings.discovery):
                 before.discovery.retire()  # first, or it might replace those that are listed now
             before.nodes.adjust(settings, time.monotonic(), zone=zone, circuits=self.enabled)
             return before.nodes
@@ -305,7 +316,8 @@ class Control:
         own = settings.discovery
         if own is None:
             return None
-        if before is not None and before.discovery is not None and before.settings.discovery == own:
+        if before is not None and before.discovery is not None and goes_on(before.settings.discovery, own):
+            before.discovery.adjust(own)
             return before.discovery
         return Discovery(name, own, partial(make_source, own, self._backend.module), where(own), nodes, self._hub)
 

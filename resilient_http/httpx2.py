@@ -15,6 +15,7 @@ from resilient_http import plan, resilience
 from resilient_http.answers import Answer, answer_to
 from resilient_http.engines.backend import load_backend
 from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError, SettingsMistake
+from resilient_http.health_report import HealthReport
 from resilient_http.inbound import Arrival
 from resilient_http.journal import Journal, journal_of
 from resilient_http.over_httpx2 import AsyncClient, AsyncResilientTransport, Client, ResilientTransport
@@ -40,6 +41,7 @@ __all__ = [
     "Discovered",
     "DiscoverySource",
     "ForeignAwait",
+    "HealthReport",
     "Journal",
     "NoEndpoint",
     "RateLimited",

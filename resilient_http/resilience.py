@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pybreaker
 
@@ -17,6 +18,7 @@ from resilient_http.control import Control
 from resilient_http.engines.backend import load_backend
 from resilient_http.events import Hub, Listener
 from resilient_http.guard import Guard, checked
+from resilient_http.health_report import HealthReport, report_of
 from resilient_http.inbound import Inbound
 from resilient_http.settings.changes import Change
 from resilient_http.settings.models import Settings
@@ -26,6 +28,9 @@ from resilient_http.transport import AsyncResilientTransport, ResilientTransport
 from resilient_http.upstreams.reloads import Reloads, as_settings
 from resilient_http.upstreams.switchboard import Switchboard
 from resilient_http.upstreams.upstream import Upstream
+
+if TYPE_CHECKING:
+    from resilient_http.console.console import Console
 
 SCOPED = {"scope", "base_url"}  # the options of a client for one inbound request
 MODELS = 100  # base_urls of such clients that are remembered
@@ -62,6 +67,7 @@ class Resilience:
         self._observers = Observers(self.settings, self._hub)
         self._models: dict[Any, Any] = {}
         self._known: Control | None = None  # that of before a fork
+        self._console: Console | None = None
         self._end_threads: weakref.finalize[[], Resilience] | None = None
         self._begin()
         _alive.add(self)
@@ -156,6 +162,17 @@ class Resilience:
             **self._control.status(now),
         }
 
+    def health(self, *, required: Iterable[str] = ()) -> HealthReport:
+        """How the upstreams are doing, for a health route: each, and the service, is ok, degraded or down.
+
+        Args:
+            required: Names of upstreams and guards without which the service is down. By default it never is.
+
+        Raises:
+            SettingsError: `required` names what is not in the settings.
+        """
+        return report_of(self.status(), required)
+
     def close(self) -> None:
         """Close the connections of sync clients. Clients made before may still be used; they connect anew."""
         self._control.close()
@@ -203,6 +220,27 @@ class Resilience:
             raise KeyError(message)
         return Switchboard(upstream, self._control.switching)
 
+    def add_listener(self, listener: Listener) -> None:
+        """Have a plain function called with each event from now on; one that listens already is called once."""
+        self._hub.add(listener)
+
+    def remove_listener(self, listener: Listener) -> None:
+        """Have it called no more. One that does not listen is none."""
+        self._hub.remove(listener)
+
+    @property
+    def console(self) -> Console:
+        """What the live page shows, and what can be done there. Nothing of it runs before it is first asked for."""
+        if self._console is None:
+            from resilient_http.console.console import Console  # noqa: PLC0415 - imported only when used
+
+            with self._console_lock:
+                if self._console is None:
+                    made = Console(self, self.settings, self._hub, self._observers)
+                    made.begin(self._control)
+                    self._console = made
+        return self._console
+
     @property
     def settings(self) -> Settings:
         """The settings in force, validated."""
@@ -243,6 +281,7 @@ class Resilience:
         if self._end_threads is not None:
             self._end_threads.detach()
         self._hub.begin_anew()
+        self._console_lock = threading.Lock()
         thrown = None if self._known is None else self._known.switching.thrown
         self._control = self._known = Control(
             self.settings,
@@ -257,6 +296,8 @@ class Resilience:
         self._observers.look_at(self._control)
         self.dispatcher = self._control.dispatcher
         self.sync_port, self.async_port = self._control.sync_port, self._control.async_port
+        if self._console is not None:
+            self._console.begin(self._control)
         self._end_threads = weakref.finalize(self, self._control.let_go)
         self._end_threads.atexit = False
         for act in _told:

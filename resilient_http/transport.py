@@ -50,7 +50,7 @@ class Dispatcher:
         self.backend = backend
         self.registry = registry
         self.hub = hub
-        self._log = observers.log
+        self._tell_degraded = observers.tell_degraded
         self._metering = observers.metering
         self._traces = observers.traces
 
@@ -116,7 +116,7 @@ class Dispatcher:
         if error is not None or call.journal.eventful or (status is not None and status >= 500):
             kind = degraded_as(call, status, error)
             if kind is not None:
-                self._log.tell(call, kind, status, error)
+                self._tell_degraded(call, kind, status, error)
         if self.hub.listeners:
             self._tell(call, status, error, kind)
 

@@ -1,4 +1,4 @@
-"""The Django app. It has no models, and makes no client: those are made on first use, after any fork."""
+"""The Django app. It has no tables, and makes no client: those are made on first use, after any fork."""
 
 from django.apps import AppConfig
 from django.core.checks import register
@@ -18,6 +18,7 @@ class ResilientHttpConfig(AppConfig):
 
     name = "resilient_http_django"
     verbose_name = "Resilient HTTP"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Register the system checks, and have tasks run detached from the request that enqueues them."""

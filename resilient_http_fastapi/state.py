@@ -10,6 +10,7 @@ from starlette.types import Scope as ASGIScope
 from resilient_http import Arrival, AsyncClient, Client, Resilience, Scope
 
 KEY = "resilient_http"  # of the ASGI scope, and of app.state
+CONSOLE = "resilient_http_console"  # of app.state: the live page is mounted
 
 
 class RequestState:

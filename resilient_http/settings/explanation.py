@@ -19,11 +19,21 @@ def origin_of(settings: BaseModel, path: str | Sequence[str]) -> Origin:
     return origin_at(vars(settings).get(ORIGINS, {}), parts)
 
 
-def explained(settings: BaseModel) -> list[dict[str, Any]]:
-    """Each value with its path and its origin; see Settings.explained()."""
+def explained(settings: BaseModel, below: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Each value with its path and its origin; see Settings.explained().
+
+    Raises:
+        KeyError: There is no such key.
+    """
+    here: Any = settings
+    default = None
+    for key in below:
+        fields = type(here).model_fields if isinstance(here, BaseModel) else {}
+        default = fields[key].default if key in fields else None
+        here = _below(here)[key]
     return [
         {"path": ".".join(path), "value": _shown(value), "origin": _told(settings, path, value, default)}
-        for path, value, default in leaves(settings)
+        for path, value, default in leaves(here, tuple(below), default)
     ]
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError, field_validator, model_validator
 
 from resilient_http.errors import SettingsError, SettingsMistake
 from resilient_http.settings.chaos import ChaosPermitSettings
+from resilient_http.settings.console import ConsoleSettings
 from resilient_http.settings.endpoints import Zone
 from resilient_http.settings.environment import layers_of
 from resilient_http.settings.explanation import explained, origin_of
@@ -39,6 +40,7 @@ from resilient_http.settings.spelling import lower_keys, respell
 from resilient_http.settings.telemetry import LoggingSettings, TelemetrySettings
 from resilient_http.settings.upstream import UpstreamSettings, chaos_of
 from resilient_http.settings.validation import (
+    TOO_DEEP,
     Found,
     Model,
     Wrong,
@@ -70,6 +72,7 @@ class Settings(Model):
         telemetry: See TelemetrySettings.
         logging: See LoggingSettings.
         chaos: See ChaosPermitSettings.
+        console: See ConsoleSettings.
         defaults: What every upstream inherits, and all that an unnamed one has: the keys of an upstream, but
             `endpoints`, `discovery`, `host` and `chaos`.
         upstreams: Name (a lower-case DNS label) to its settings.
@@ -89,6 +92,7 @@ class Settings(Model):
     telemetry: Annotated[TelemetrySettings, NEW_PROCESS] = TelemetrySettings()
     logging: Annotated[LoggingSettings, NEW_PROCESS] = LoggingSettings()
     chaos: ChaosPermitSettings = ChaosPermitSettings()
+    console: Annotated[ConsoleSettings, NEW_PROCESS] = ConsoleSettings()
     defaults: UpstreamSettings = UpstreamSettings()
     upstreams: Mapping[str, UpstreamSettings] = {}
     guards: Mapping[str, GuardSettings] = {}
@@ -139,7 +143,10 @@ class Settings(Model):
         if not isinstance(raw, Mapping):
             message = f"{root} is a dict of settings, not {type(raw).__name__}"
             raise SettingsError(message, path=root, value=raw)
-        lowest = (Source(root, "module"), lower_keys(raw, root=root))
+        try:
+            lowest = (Source(root, "module"), lower_keys(raw, root=root))
+        except RecursionError:
+            raise SettingsError(f"{root}: {TOO_DEEP}", path=root) from None
         above = layers_of(environment or {}, cls, strict=False)
         try:
             return cls.of_layers([lowest, *above])
@@ -157,11 +164,24 @@ class Settings(Model):
         """
         return origin_of(self, path)
 
-    def explained(self) -> list[dict[str, Any]]:
-        """JSON-able: each value with its path and its origin, for a person. Secrets are masked."""
-        return explained(self)
+    def explained(self, *below: str) -> list[dict[str, Any]]:
+        """JSON-able: each value with its path and its origin, for a person. Secrets are masked.
+
+        Args:
+            below: The key that it is to be of, as "upstreams", "payments"; none for all of them.
+
+        Raises:
+            KeyError: There is no such key.
+        """
+        return explained(self, below)
 
     def _take(self, layers: Iterable[Layer]) -> None:
+        try:
+            self._take_all(layers)
+        except RecursionError:
+            raise SettingsError(f"settings: {TOO_DEEP}") from None
+
+    def _take_all(self, layers: Iterable[Layer]) -> None:
         tree: Any = {}
         layers = [(source, as_raw(raw)) for source, raw in layers]
         for source, raw in layers:

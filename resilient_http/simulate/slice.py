@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from resilient_http.simulate.histogram import Histogram
+from resilient_http.state.histogram import Histogram
 
 GOOD, FALLBACK, LATE, FAILED, EXCEEDED, REFUSED = range(6)
 KINDS = ("good", "fallback", "late", "failed", "exceeded", "refused")

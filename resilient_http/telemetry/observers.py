@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
+from resilient_http.call import Call
 from resilient_http.events import Hub
 from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.telemetry import metrics, tracing
@@ -27,6 +29,7 @@ class Observers:
         metering: Follows the provider of metrics; None for no metrics.
         traces: Whether calls have spans.
         labels: What upstreams and endpoints are called.
+        keep: Hears of degraded calls too, as `log.tell` does; None for nobody.
     """
 
     def __init__(self, settings: Settings, hub: Hub) -> None:
@@ -42,6 +45,7 @@ class Observers:
         self.metering = Metering(self, hub) if own.metrics else None
         self._query = frozenset(own.query)
         self._detail = AttemptDetail(settings.logging, own)
+        self.keep: Callable[[Call, str, int | None, BaseException | None], object] | None = None
         self._control: Any = lambda: None
 
     def look_at(self, control: Any) -> None:
@@ -49,6 +53,12 @@ class Observers:
         self._control = weakref.ref(control)
         if self.metering is not None:
             self.metering.follow()
+
+    def tell_degraded(self, call: Call, kind: str, status: int | None, error: BaseException | None) -> None:
+        """A call has ended, degraded as `kind`."""
+        self.log.tell(call, kind, status, error)
+        if self.keep is not None:
+            self.keep(call, kind, status, error)
 
     def tracer(self, settings: UpstreamSettings) -> AttemptTracing:
         """What carries traces to an upstream."""

@@ -131,6 +131,7 @@ def test_the_defaults_at_the_root_are_those_of_the_design():
         "telemetry": {"traces": True, "metrics": True, "query": ()},
         "logging": {"calls": True, "fold": 10.0, "headers": HARMLESS, "body": 0, "redact_httpx": True},
         "chaos": {"allowed": (), "key": None, "header": "x-chaos"},
+        "console": {"token": None, "actions": True, "span": 300.0, "degraded": 50},
         "upstreams": {},
         "guards": {},
     }
@@ -328,6 +329,7 @@ def test_collections_are_tuples():
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"attempt": 20.0}}}},
         {"upstreams": {"payments": {"endpoints": ["http://n1"], "timeout": {"total": None, "attempt": None}}}},
         {"defaults": {"health": {"path": "/", "headers": {"x-key": "secret"}}}},
+        {"console": {"token": "0123456789abcdef", "span": 600}},
     ],
     ids=[
         "none",
@@ -341,6 +343,7 @@ def test_collections_are_tuples():
         "long attempt",
         "no timeout",
         "health",
+        "console",
     ],
 )
 def test_what_was_dumped_can_be_read_again(raw):

@@ -1,4 +1,4 @@
-"""The histogram of a run: quantiles are exact to a bucket, and histograms add up."""
+"""A histogram: quantiles are exact to a bucket, and histograms add up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_http.simulate.histogram import Histogram
+from resilient_http.state.histogram import Histogram
 
 seconds = st.lists(st.floats(2e-4, 1e4), min_size=1, max_size=200)
 

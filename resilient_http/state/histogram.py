@@ -6,7 +6,7 @@ Law: a quantile is exact to one bucket, 2 ** (1/16), about 4 %, and none is long
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 SHORTEST = 1e-4
@@ -42,6 +42,19 @@ class Histogram:
             total.longest = max(total.longest, part.longest)
             for bucket, count in part._counts.items():  # noqa: SLF001 - one of its own kind
                 total._counts[bucket] = total._counts.get(bucket, 0) + count
+        return total
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """How many there are in each bucket that is not empty; what `counted` takes."""
+        return dict(self._counts)
+
+    @classmethod
+    def counted(cls, counts: Mapping[int, int], longest: float) -> Self:
+        """One that holds so many in each bucket."""
+        total = cls()
+        total._counts = dict(counts)
+        total.count, total.longest = sum(counts.values()), longest
         return total
 
     def quantile(self, share: float) -> float | None:

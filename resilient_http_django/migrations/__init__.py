@@ -1,0 +1,1 @@
+"""Migrations: they make no table; the permissions of the live page come with them."""
