@@ -21,6 +21,7 @@ from resilient_http.scope import Scope
 from resilient_http.shortcut import (
     ABSOLUTE,
     BODILESS,
+    is_httpxs_own,
     is_plain,
     names_of,
     needs_httpx,
@@ -36,6 +37,7 @@ from resilient_http.transport import (
     ResilientTransport,
     SyncTransport,
     current_call,
+    worn_by,
 )
 
 if TYPE_CHECKING:
@@ -156,9 +158,11 @@ class SyncCalls(_Calls, _Sync):
             token = current_call.set(call)
             try:
                 kind, hop = self._library.SyncByteStream, getattr(transport, "handle_request", None)
-                if ours and not stream and self._is_plain(request, kind, hop, options):
+                own = is_httpxs_own(self._library.Client.send)
+                if ours and own and not stream and self._is_plain(request, kind, hop, options):
                     response = self._send_plain(transport, request, call)
                 else:
+                    call.worn = None if own else worn_by(request)
                     response = super().send(request, stream=stream, **options)
             except BaseException as exc:
                 dispatcher.close(call, None, exc)
@@ -211,9 +215,11 @@ class AsyncCalls(_Calls, _Async):
             try:
                 grace = None
                 kind, hop = self._library.AsyncByteStream, getattr(transport, "handle_async_request", None)
-                if ours and not stream and self._is_plain(request, kind, hop, options):
+                own = is_httpxs_own(self._library.AsyncClient.send)
+                if ours and own and not stream and self._is_plain(request, kind, hop, options):
                     sending = self._send_plain(transport, request, call)
                 else:
+                    call.worn = None if own else worn_by(request)
                     if self._runs_code_of_the_users(options.get("auth", self.auth)):
                         grace = dispatcher.bound_early(call, request)
                     sending = super().send(request, stream=stream, **options)

@@ -23,7 +23,7 @@ from resilient_http.journal import attach_journal
 from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.sync import SyncPort, drive
 from resilient_http.scope import Scope, current_scope
-from resilient_http.semantics import IDEMPOTENCY_KEY, TRACE_HEADERS
+from resilient_http.semantics import BAGGAGE, IDEMPOTENCY_KEY, SENTRY_TRACE, TRACE_HEADERS
 from resilient_http.settings.overrides import EXTENSION
 from resilient_http.telemetry.degraded import degraded_as, is_cancellation
 from resilient_http.telemetry.metrics import current_provider, given_and_left
@@ -169,6 +169,8 @@ class Dispatcher:
             pipeline = upstream.pipeline_of(request.extensions.get(EXTENSION), call.route)
             if call.upstream and call.upstream != upstream.name:
                 self._leave_behind(call, upstream, request)
+            if call.worn is not None:
+                _take_back(call, upstream, request)
             self._enter(call, upstream, pipeline, request)
             response = await pipeline.run(call)
         except ResilienceError as exc:
@@ -186,7 +188,7 @@ class Dispatcher:
         """What the user wrote for the upstream that he called, and another one, that this one leads to, may not see."""
         before, now = self.registry.find(call.request.url).settings, upstream.settings
         kept = {"none": 0, "tracecontext": 2, "all": 3}[now.propagate]
-        names = set(TRACE_HEADERS[kept:])
+        names = {*TRACE_HEADERS[kept:], *(() if kept else (SENTRY_TRACE,))}
         if before.deadline_header is not None:
             names.add(before.deadline_header.name)
         if now.deadline_header is not None:
@@ -243,6 +245,28 @@ class Dispatcher:
             return  # malformed, in its host's IDNA too: httpx will say so to the user
         if upstream.nodes.is_one(f"{location.scheme}://{host}{port}"):
             response.headers["location"] = str(location.copy_with(scheme=url.scheme, host=upstream.name, port=None))
+
+
+def worn_by(request: Any) -> dict[str, str | None]:
+    """The trace headers that a request has: what the user wrote."""
+    return {name: request.headers.get(name) for name in (*TRACE_HEADERS, SENTRY_TRACE)}
+
+
+def _take_back(call: Call, upstream: Upstream, request: Any) -> None:
+    """What an instrumentation of the client (Sentry's) has injected goes where `propagate` lets it; `worn` stays."""
+    kept = {"none": (), "tracecontext": (*TRACE_HEADERS[:2], SENTRY_TRACE), "all": (*TRACE_HEADERS, SENTRY_TRACE)}
+    worn, call.worn = call.worn or {}, None
+    for name, value in worn.items():
+        given = request.headers.get(name)
+        if name not in kept[upstream.settings.propagate]:
+            if value is not None:
+                request.headers[name] = value
+            elif given is not None:
+                del request.headers[name]
+        elif name == BAGGAGE and value is None and given is not None:
+            # It is a list, and the inbound request's would be passed on if nothing stood there.
+            inbound = [more for known, more in call.headers if known == BAGGAGE]
+            request.headers[name] = ",".join([*inbound, given])
 
 
 def mark_traced(call: Call, request: Any, method: Any) -> None:

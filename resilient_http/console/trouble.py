@@ -65,4 +65,10 @@ def _switches(row: dict[str, Any]) -> Found:
         yield LITTLE, f"switched: {switch['what']}"
 
 
-RULES = (_success, _circuits, _endpoints, _limits, _discovery, _switches)
+def _chaos(row: dict[str, Any]) -> Found:
+    chaos = row["chaos"]
+    if chaos is not None and chaos["kinds"]:
+        yield SOME, f"faults on purpose ({', '.join(chaos['kinds'])}) for {chaos['ends_in']:g} s more"
+
+
+RULES = (_success, _circuits, _endpoints, _limits, _discovery, _switches, _chaos)
