@@ -21,7 +21,7 @@ import anyio
 from resilient_http.console.actions import ActionRefused
 from resilient_http.console.changes import changed
 from resilient_http.console.console import ALL, Console
-from resilient_http.console.page import POLICY, page
+from resilient_http.console.page import page, policy
 
 NOT_STORED = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 JSON = {"Content-Type": "application/json", **NOT_STORED}
@@ -74,7 +74,7 @@ class Web:
             acts: Whether who looks may act.
         """
         text = page(csrf=csrf, acts=acts and self._console.settings.actions)
-        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY, **NOT_STORED}
+        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy(), **NOT_STORED}
         return Reply(200, text.encode(), {**headers, "X-Frame-Options": "DENY"})
 
     def error(self, status: int, message: str) -> Reply:
