@@ -8,6 +8,7 @@ shop (Django; gunicorn for the sync views, uvicorn for the async ones)
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from pathlib import Path
@@ -48,11 +49,15 @@ class Cluster:
     Args:
         client: "bare" or "resilient".
         directory: For the logs, and for the nodes' records of what reached them.
+
+    Attributes:
+        spans: The directory in which the services write down their spans.
     """
 
     def __init__(self, client: str, directory: Path) -> None:
         self.directory = directory
-        directory.mkdir(exist_ok=True)
+        self.spans = directory / "spans"
+        self.spans.mkdir(parents=True, exist_ok=True)
         self.nodes = [self._node(f"node {number}") for number in (1, 2, 3)]
         urls = " ".join(node.url for node in self.nodes)
         self.pricing = self._service(
@@ -146,6 +151,8 @@ class Cluster:
     def _service(self, name: str, argv: list[str], **environment: str) -> Service:
         # Whatever project the user's shell has set: these are this project's services.
         environment["DJANGO_SETTINGS_MODULE"] = "example_project.shop.settings"
+        if "OTEL_EXPORTER_OTLP_ENDPOINT" not in os.environ:
+            environment |= {"DEMO_SPANS": str(self.spans), "OTEL_BSP_SCHEDULE_DELAY": "200"}
         return Service(name, argv, environment, self.directory / f"{_file_name(name)}.log")
 
 

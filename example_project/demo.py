@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -9,12 +10,16 @@ from example_project.cluster import Cluster
 from example_project.figures import Run
 from example_project.performance import Performance
 from example_project.promises import broken
-from example_project.screen import BOLD, GREEN, RED, Screen
+from example_project.screen import BOLD, DIM, GREEN, RED, Screen
+from example_project.service import ROOT
 from example_project.story import story
 from example_project.table import table
+from example_project.trace import most_telling
 from example_project.traffic import DEADLINES
+from example_project.waterfall import as_svg, as_text
 
 RATE = 30.0
+KEPT = Path(os.environ.get("DEMO_KEPT", ROOT / "build" / "demo"))
 CLIENTS = {"bare": "bare httpx", "resilient": "resilient_http"}
 
 
@@ -35,6 +40,8 @@ async def demonstrate(directory: Path, screen: Screen, *, quick: bool) -> int:
     for line in table(runs):
         screen.line(line)
     screen.line()
+    _tell_trace(directory / "resilient" / "spans", screen)
+    screen.line()
     sentences = broken(runs[-1])
     for sentence in sentences:
         screen.line(screen.paint(sentence, RED))
@@ -49,3 +56,20 @@ async def _run(client: str, directory: Path, screen: Screen, *, quick: bool) -> 
     screen.line(screen.paint(CLIENTS[client], BOLD))
     with Cluster(client, directory / client) as cluster:
         return await Performance(CLIENTS[client], cluster, story(quick=quick), RATE, screen).give()
+
+
+def _tell_trace(spans: Path, screen: Screen) -> None:
+    """Show one checkout that was degraded, and keep it."""
+    trace = most_telling(spans)
+    if trace is None:
+        screen.line("No trace of a degraded checkout was written down.")
+        return
+    text, picture = KEPT / "checkout.txt", KEPT / "checkout.svg"
+    KEPT.mkdir(parents=True, exist_ok=True)
+    lines = as_text(trace)
+    text.write_text("\n".join([*lines, ""]))
+    picture.write_text(as_svg(trace))
+    screen.line("One checkout that took a repeat, as its services traced it:")
+    for line in lines:
+        screen.line(screen.paint(f"  {line}", DIM))
+    screen.line(f"  kept: {text}, {picture}")

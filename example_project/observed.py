@@ -2,6 +2,9 @@
 
     OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 make serve
 
+Where DEMO_SPANS names a directory, they write them down there instead: a file for each process, a line of JSON for each
+span.
+
 An application sets up the SDK once per process, after it has been forked; resilient_http finds it by itself.
 """
 
@@ -10,6 +13,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from opentelemetry import propagate, trace
@@ -19,7 +23,7 @@ Asgi = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
 def observe(service: str) -> bool:
     """Set up the SDK. False where nobody wants to hear of it."""
-    if "OTEL_EXPORTER_OTLP_ENDPOINT" not in os.environ:
+    if "OTEL_EXPORTER_OTLP_ENDPOINT" not in os.environ and "DEMO_SPANS" not in os.environ:
         return False
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - the demo starts quicker without
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
@@ -33,6 +37,11 @@ def observe(service: str) -> bool:
 
 
 def _exporter() -> Any:
+    if "DEMO_SPANS" in os.environ:
+        from opentelemetry.sdk.trace.export import ConsoleSpanExporter  # noqa: PLC0415
+
+        path = Path(os.environ["DEMO_SPANS"]) / f"{os.getpid()}.spans"
+        return ConsoleSpanExporter(out=path.open("a"), formatter=lambda span: f"{span.to_json(indent=None)}\n")
     if os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc") == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     else:

@@ -22,11 +22,13 @@ if typing.TYPE_CHECKING:
         SettingsError,
         SettingsMistake,
     )
+    from resilient_http.health_report import HealthReport
     from resilient_http.inbound import Arrival
     from resilient_http.journal import Journal, journal_of
     from resilient_http.resilience import Resilience
     from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
     from resilient_http.settings.advice import Advice, advise
+    from resilient_http.settings.chaos_header import chaos_header
     from resilient_http.settings.loading import load_settings
     from resilient_http.settings.models import Settings
     from resilient_http.settings.overrides import call_options
@@ -48,6 +50,7 @@ __all__ = [
     "Discovered",
     "DiscoverySource",
     "ForeignAwait",
+    "HealthReport",
     "Journal",
     "NoEndpoint",
     "RateLimited",
@@ -63,6 +66,7 @@ __all__ = [
     "advise",
     "answer_to",
     "call_options",
+    "chaos_header",
     "deadline",
     "detached",
     "enter_scope",
@@ -86,6 +90,7 @@ _HOMES = {
     "Discovered": "upstreams.sources.source",
     "DiscoverySource": "upstreams.sources.source",
     "ForeignAwait": "errors",
+    "HealthReport": "health_report",
     "Journal": "journal",
     "NoEndpoint": "errors",
     "RateLimited": "errors",
@@ -101,6 +106,7 @@ _HOMES = {
     "advise": "settings.advice",
     "answer_to": "answers",
     "call_options": "settings.overrides",
+    "chaos_header": "settings.chaos_header",
     "deadline": "scope",
     "detached": "scope",
     "enter_scope": "scope",

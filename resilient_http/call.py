@@ -20,6 +20,7 @@ from resilient_http.state.outcome import Fault, Outcome
 
 if TYPE_CHECKING:
     from resilient_http.scope import Cancellation
+    from resilient_http.state.chaos import Order
     from resilient_http.state.circuit import Permit
     from resilient_http.state.endpoint import Endpoint
 
@@ -82,6 +83,19 @@ class Port(Protocol):
 
     async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
         """Wait, or until the cancellation is requested."""
+
+    async def linger(self, attempt: Attempt, seconds: float) -> None:
+        """Wait as an attempt waits for its endpoint: until it has lost, or nobody waits for it, at the latest."""
+
+    def slowed(self, attempt: Attempt, reply: Any, rate: float) -> int:
+        """Have a body that the user streams come at so many bytes per second.
+
+        Returns:
+            The bytes of a body that is here already: whoever slows it has to wait for them.
+        """
+
+    def failure(self, fault: Fault, why: str, *, sent: bool) -> Exception:
+        """An exception as the network raises it: for UNREACHABLE, BROKEN or TIMEOUT."""
 
     async def acquire(
         self,
@@ -169,6 +183,7 @@ class Call:
         reached: Whether any of them was sent.
         repeated: Whether the inbound request is itself a repeat, so that repeats of ours would multiply.
         priority: "sheddable", "default" or "critical" as the inbound request says, or None.
+        chaos: Faults that its inbound request asks for (state.chaos.Order), or None.
         key: The Idempotency-Key that all attempts of the current hop carry, or None when it has none of ours.
         keys: The keys of all its hops, each with the method and the body that it stands for.
         secure: Whether its URL asks for TLS, noted where it was not known yet whether the nodes speak that.
@@ -197,6 +212,7 @@ class Call:
     reached = False
     repeated = False
     priority: str | None = None
+    chaos: Order | None = None
     key: str | None = None
     keys: tuple[tuple[str, Any, str], ...] = ()
     at_once = True

@@ -49,7 +49,7 @@ from resilient_http.upstreams.registry import Registry
 from resilient_http.upstreams.shared_circuits import SharedCircuits
 from resilient_http.upstreams.shared_rates import SharedRates
 from resilient_http.upstreams.sharing import Sharing
-from resilient_http.upstreams.sources.kinds import make_source, where
+from resilient_http.upstreams.sources.kinds import goes_on, make_source, where
 from resilient_http.upstreams.switching import Switching
 from resilient_http.upstreams.upstream import Pipeline, Record, Upstream
 
@@ -93,7 +93,7 @@ class Control:
         self.enabled = _enabled(settings)
         self.sync_port = SyncPort(backend, hub)
         self.async_port = AsyncPort(backend, hub, kind=settings.engine)
-        self.inbound = Inbound(settings.inbound)
+        self.inbound = Inbound(settings.inbound, settings.chaos)
         self.guards: dict[str, Upstream] = {}
         self._backend = backend
         self._hub = hub
@@ -154,8 +154,8 @@ class Control:
             for name in self.guards.keys() & settings.upstreams.keys():
                 message = f"upstreams.{name}: a guard has that name"
                 raise SettingsError(message, path=f"upstreams.{name}", value=name)
-            if settings.inbound != self.settings.inbound:
-                self.inbound = Inbound(settings.inbound)
+            if (settings.inbound, settings.chaos) != (self.settings.inbound, self.settings.chaos):
+                self.inbound = Inbound(settings.inbound, settings.chaos)
             before = {name: upstream.discovery for name, upstream in self._registry.named.items()}
             self.settings, self.enabled = settings, _enabled(settings)
             gone = self._arrange()
@@ -293,7 +293,7 @@ class Control:
     ) -> Nodes:
         zone = self.settings.zone
         if before is not None:
-            if before.discovery is not None and before.settings.discovery != settings.discovery:
+            if before.discovery is not None and not goes_on(before.settings.discovery, settings.discovery):
                 before.discovery.retire()  # first, or it might replace those that are listed now
             before.nodes.adjust(settings, time.monotonic(), zone=zone, circuits=self.enabled)
             return before.nodes
@@ -316,7 +316,8 @@ class Control:
         own = settings.discovery
         if own is None:
             return None
-        if before is not None and before.discovery is not None and before.settings.discovery == own:
+        if before is not None and before.discovery is not None and goes_on(before.settings.discovery, own):
+            before.discovery.adjust(own)
             return before.discovery
         return Discovery(name, own, partial(make_source, own, self._backend.module), where(own), nodes, self._hub)
 

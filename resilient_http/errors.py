@@ -95,7 +95,7 @@ class SettingsError(ValueError):
 
     Attributes:
         path: Where, as dotted path: `upstreams.payments.retry.max_attempts`.
-        value: What stood there.
+        value: What stood there, without credentials and queries; None where it may be a secret.
         mistakes: Each thing that is wrong, when the settings were read and refused; `path` and `value` are the first's.
     """
 

@@ -273,6 +273,16 @@ class FallbackUsed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FaultInjected(Event):
+    """Attempt `number` got a fault on purpose, as `by` ("settings" or "header") has it; `fault` says which."""
+
+    endpoint: str
+    number: int
+    fault: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stalled(Event):
     """This process itself was late or out of resources, so an attempt says nothing about the endpoint."""
 
@@ -321,20 +331,19 @@ class Hub:
         told: Hears of what is announced: of what is rare, even where nobody listens. The log is such a one.
     """
 
-    __slots__ = ("_held", "listeners", "told")
+    __slots__ = ("_held", "_lock", "listeners", "told")
 
     def __init__(self, listeners: Sequence[Any] = (), told: Listener | None = None) -> None:
         self.begin_anew()
         self.listeners: tuple[Listener, ...] = tuple(listeners)
         self.told = told
         for listener in listeners:
-            if not callable(listener):
-                message = f"a listener is a function of one event, not {listener!r}"
-                raise TypeError(message)
+            _check(listener)
 
     def begin_anew(self) -> None:
         """In a forked child: whoever held something back there is gone."""
         self._held: dict[int, list[Event]] = {}
+        self._lock = threading.Lock()  # of changes of the listeners
 
     @contextlib.contextmanager
     def later(self) -> Iterator[None]:
@@ -352,12 +361,16 @@ class Hub:
                 self.emit(event)
 
     def add(self, listener: Listener) -> None:
-        """One more, from now on."""
-        self.listeners = (*self.listeners, listener)
+        """One more, from now on; one that listens already does so once."""
+        _check(listener)
+        with self._lock:
+            if listener not in self.listeners:
+                self.listeners = (*self.listeners, listener)
 
     def remove(self, listener: Listener) -> None:
         """One less."""
-        self.listeners = tuple(each for each in self.listeners if each is not listener)
+        with self._lock:
+            self.listeners = tuple(each for each in self.listeners if each != listener)
 
     def announce(self, event: Event) -> None:
         """Hand on what is rare: it need not be asked for first. Never raises an Exception."""
@@ -378,3 +391,9 @@ class Hub:
                 listener(event)
             except Exception:
                 logger.exception("a listener failed on %s", type(event).__name__)
+
+
+def _check(listener: Any) -> None:
+    if not callable(listener):
+        message = f"a listener is a function of one event, not {listener!r}"
+        raise TypeError(message)

@@ -15,11 +15,13 @@ from resilient_http import plan, resilience
 from resilient_http.answers import Answer, answer_to
 from resilient_http.engines.backend import load_backend
 from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError, SettingsMistake
+from resilient_http.health_report import HealthReport
 from resilient_http.inbound import Arrival
 from resilient_http.journal import Journal, journal_of
 from resilient_http.over_httpx2 import AsyncClient, AsyncResilientTransport, Client, ResilientTransport
 from resilient_http.scope import Cancellation, Scope, deadline, detached, enter_scope, remaining
 from resilient_http.settings.advice import Advice, advise
+from resilient_http.settings.chaos_header import chaos_header
 from resilient_http.settings.loading import load_settings
 from resilient_http.settings.models import Settings
 from resilient_http.settings.overrides import call_options
@@ -39,6 +41,7 @@ __all__ = [
     "Discovered",
     "DiscoverySource",
     "ForeignAwait",
+    "HealthReport",
     "Journal",
     "NoEndpoint",
     "RateLimited",
@@ -54,6 +57,7 @@ __all__ = [
     "advise",
     "answer_to",
     "call_options",
+    "chaos_header",
     "deadline",
     "detached",
     "enter_scope",

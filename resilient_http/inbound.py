@@ -7,6 +7,7 @@ Laws
     4. A value that is malformed, negative or absurd says nothing. It is counted, and is never an error.
     5. A request is a repeat, and has a priority, when a trusted peer says so.
     6. Trace headers are passed on when they are well formed. A tracestate means nothing without its traceparent.
+    7. Faults are injected into its calls when a header asks for it whose signature is good; see settings/chaos_header.
 """
 
 from __future__ import annotations
@@ -23,10 +24,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from pydantic import SecretStr
+
 from resilient_http.errors import DeadlineExceeded
 from resilient_http.scope import Cancellation, Deadline, Scope
 from resilient_http.semantics import TRACE_HEADERS, read_count, read_timeout, request_start
+from resilient_http.settings.chaos import ChaosPermitSettings
+from resilient_http.settings.chaos_header import read_order
 from resilient_http.settings.inbound import InboundSettings
+from resilient_http.state.chaos import FaultRules, Order
 from resilient_http.state.concurrency import PRIORITIES
 
 RESERVED_SHARE = 0.2  # of the budget, at most: a short deadline is not eaten up by the reserve
@@ -117,10 +123,13 @@ class Inbound:
 
     Args:
         settings: `settings.inbound`.
+        chaos: `settings.chaos`.
     """
 
-    def __init__(self, settings: InboundSettings) -> None:
+    def __init__(self, settings: InboundSettings, chaos: ChaosPermitSettings | None = None) -> None:
         self.settings = settings
+        self._chaos_header = "" if chaos is None else chaos.header
+        self._chaos_key = None if chaos is None or not chaos.allowed else chaos.key
         self._networks = tuple(
             ipaddress.ip_network(peer, strict=False) for peer in settings.trusted_peers if peer != "unix"
         )
@@ -150,6 +159,7 @@ class Inbound:
             cancellation=cancellation,
             repeated=repeated,
             priority=self._priority(header) if trusted else None,
+            chaos=None if self._chaos_key is None else self._order(header, self._chaos_key),
         )
         return Arrival(self.settings, scope, deadline, started, self._asked(header), queued, trusted=trusted)
 
@@ -209,6 +219,16 @@ class Inbound:
             self._ignore(name)
             return None
         return said
+
+    def _order(self, header: Header, key: SecretStr) -> Order | None:
+        value = header(self._chaos_header)
+        if value is None:
+            return None
+        order = read_order(value, key.get_secret_value(), time.time())
+        if order is None:
+            self._ignore(self._chaos_header)
+            return None
+        return Order(order.upstream, order.until, FaultRules(**order.rules()))
 
     def _ignore(self, name: str) -> None:
         with self._lock:

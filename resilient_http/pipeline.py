@@ -19,7 +19,9 @@
         headers         after the timeout, because they say what is left; only when there is something to say
         middleware      the user's, in the order of the settings: knows the endpoint and all headers but the trace's, so
                         that it can sign each attempt anew
-        telemetry       innermost: a span covers what was really sent
+        telemetry       around what is sent: a span covers what was really sent
+        chaos           innermost: it stands for the network and the upstream, so that all else sees its faults as real
+                        ones; only where faults are injected on purpose
 
 The call's own telemetry (its span, its event) is opened by the client, above redirects and auth, because a call may
 make several hops: see transport.py. A call that waits in backoff holds no permit. Every repeat passes the attempt ring
@@ -37,6 +39,7 @@ from resilient_http.events import Hub
 from resilient_http.policies import AttemptPolicy, AttemptProceed, CallPolicy, CallProceed
 from resilient_http.policies.adaptive import AdaptivePolicy
 from resilient_http.policies.balance import BalancePolicy
+from resilient_http.policies.chaos import ChaosPolicy
 from resilient_http.policies.concurrency import ADVICE, ConcurrencyObserver, ConcurrencyPolicy
 from resilient_http.policies.deadline import DeadlinePolicy
 from resilient_http.policies.discovery import DiscoveryPolicy
@@ -83,6 +86,7 @@ def compose(upstream: Upstream, settings: UpstreamSettings, tracer: AttemptTrace
         *_headers(settings),
         *map(AttemptMiddlewarePolicy, middleware.attempt),
         TelemetryPolicy(tracer, hub),
+        *_chaos(settings, upstream, hub),
     ]
     call_ring: list[CallPolicy] = [
         *_fallback(upstream, settings.fallback, hub),
@@ -156,6 +160,10 @@ def _fallback(upstream: Upstream, settings: FallbackSettings | None, hub: Hub) -
         source = StaleAnswer(store, stale.max_age, stale.key, stale.wait, upstream.record.fallbacks)
     statuses = frozenset(settings.statuses)
     return [FallbackPolicy(source, statuses, upstream.record.fallbacks, hub, observe=settings.observe)]
+
+
+def _chaos(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> list[AttemptPolicy]:
+    return [] if settings.chaos is None else [ChaosPolicy(upstream.chaos, upstream.record.faults, hub)]
 
 
 def _shed(upstream: Upstream) -> list[CallPolicy]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +18,7 @@ from resilient_http.control import Control
 from resilient_http.engines.backend import load_backend
 from resilient_http.events import Hub, Listener
 from resilient_http.guard import Guard, checked
+from resilient_http.health_report import HealthReport, report_of
 from resilient_http.inbound import Inbound
 from resilient_http.settings.changes import Change
 from resilient_http.settings.models import Settings
@@ -160,6 +162,17 @@ class Resilience:
             **self._control.status(now),
         }
 
+    def health(self, *, required: Iterable[str] = ()) -> HealthReport:
+        """How the upstreams are doing, for a health route: each, and the service, is ok, degraded or down.
+
+        Args:
+            required: Names of upstreams and guards without which the service is down. By default it never is.
+
+        Raises:
+            SettingsError: `required` names what is not in the settings.
+        """
+        return report_of(self.status(), required)
+
     def close(self) -> None:
         """Close the connections of sync clients. Clients made before may still be used; they connect anew."""
         self._control.close()
@@ -206,6 +219,14 @@ class Resilience:
             message = f"no upstream {upstream!r}; known: {', '.join(sorted(known))}"
             raise KeyError(message)
         return Switchboard(upstream, self._control.switching)
+
+    def add_listener(self, listener: Listener) -> None:
+        """Have a plain function called with each event from now on; one that listens already is called once."""
+        self._hub.add(listener)
+
+    def remove_listener(self, listener: Listener) -> None:
+        """Have it called no more. One that does not listen is none."""
+        self._hub.remove(listener)
 
     @property
     def console(self) -> Console:
@@ -279,6 +300,8 @@ class Resilience:
             self._console.begin(self._control)
         self._end_threads = weakref.finalize(self, self._control.let_go)
         self._end_threads.atexit = False
+        for act in _told:
+            act(self)
 
     def _client(self, kind: Any, options: dict[str, Any]) -> Any:
         """A client; those that frameworks make, one for each inbound request, are made after a model."""
@@ -301,6 +324,19 @@ class Resilience:
 
 
 _alive: weakref.WeakSet[Resilience] = weakref.WeakSet()
+_told: list[Callable[[Resilience], object]] = []
+
+
+@contextlib.contextmanager
+def each_resilience(act: Callable[[Resilience], object]) -> Iterator[None]:
+    """Have something done with each Resilience that there is, and with each that begins within; for tests."""
+    _told.append(act)
+    try:
+        for resilience in list(_alive):
+            act(resilience)
+        yield
+    finally:
+        _told.remove(act)
 
 
 def _after_fork() -> None:

@@ -130,6 +130,7 @@ class Scope:
         cancellation: Whether the inbound caller is still there, or None where nobody can tell.
         repeated: Whether the inbound request is itself a repeat, as a trusted peer says.
         priority: "sheddable", "default" or "critical" as a trusted peer says, or None.
+        chaos: Faults that a signed header of it asks for (state.chaos.Order), or None; not for detached work.
     """
 
     deadline: Deadline | None = None
@@ -138,6 +139,7 @@ class Scope:
     cancellation: Cancellation | None = None
     repeated: bool = False
     priority: str | None = None
+    chaos: Any = None
 
     def within(self, here: Scope) -> Scope:
         """This scope where `here` is current: the headers are its own, and the deadline that ends first wins.
@@ -146,14 +148,14 @@ class Scope:
         shortens it, and detached() takes it out.
         """
         if here.detached:
-            return replace(self, deadline=here.deadline, detached=True, cancellation=None)
+            return replace(self, deadline=here.deadline, detached=True, cancellation=None, chaos=None)
         if here.deadline is None or (self.deadline is not None and self.deadline.expires <= here.deadline.expires):
             return self
         return replace(self, deadline=here.deadline)
 
     def with_deadline(self, deadline: Deadline) -> Scope:
         """This scope with another deadline; replace() at a fraction of its cost, for each guarded call makes one."""
-        return Scope(deadline, self.headers, self.detached, self.cancellation, self.repeated)
+        return Scope(deadline, self.headers, self.detached, self.cancellation, self.repeated, self.priority, self.chaos)
 
 
 EMPTY = Scope()
@@ -241,7 +243,7 @@ def detached(seconds: float | None = None) -> _Entered:
 
     def on_its_own(outer: Scope) -> Scope:
         own = None if seconds is None else Deadline.after(seconds, now=time.monotonic())
-        return replace(outer, deadline=own, detached=True, cancellation=None)
+        return replace(outer, deadline=own, detached=True, cancellation=None, chaos=None)
 
     return _Entered(on_its_own)
 

@@ -76,6 +76,8 @@ class Dispatcher:
         here = current_scope()
         scope = here if scope is None else scope.within(here)
         call.headers, call.repeated, call.priority = scope.headers, scope.repeated, scope.priority
+        if scope.chaos is not None:
+            call.chaos = scope.chaos
         if scope.cancellation is not None:
             call.cancellation = scope.cancellation
             scope.cancellation.heed()
@@ -284,7 +286,7 @@ class SyncTransport:
         self._host = host
         self._engine = engine
         self._owner = owner
-        self._own_port = None if engine is None else SyncPort(host.dispatcher.backend, host.dispatcher.hub, engine)
+        self._own_port = None if engine is None else host.sync_port.over(engine)
 
     @property
     def port(self) -> SyncPort:
@@ -340,7 +342,7 @@ class AsyncTransport:
         self._host = host
         self._engine = engine
         self._owner = owner
-        self._own_port = None if engine is None else AsyncPort(host.dispatcher.backend, host.dispatcher.hub, engine)
+        self._own_port = None if engine is None else host.async_port.over(engine)
 
     @property
     def port(self) -> AsyncPort:

@@ -3,7 +3,7 @@
     resilient_http.E001     a setting is wrong
     resilient_http.W001     the middleware is missing
     resilient_http.W002     a request may last longer than gunicorn lets its worker live
-    resilient_http.W003 to W009, and with --deploy W101 to W105
+    resilient_http.W003 to W009, and with --deploy W101 to W106
                             what is likely wrong; see docs/settings.md
 
 Silence one with SILENCED_SYSTEM_CHECKS, as any.
@@ -65,7 +65,7 @@ def check_likely_mistakes(app_configs: Any, **options: Any) -> list[CheckMessage
 
 
 def check_exposures(app_configs: Any, **options: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's shape
-    """W101 to W105, with --deploy: what lets others in."""
+    """W101 to W106, with --deploy: what lets others in, and faults that are injected."""
     return _advice(deploy=True)
 
 

@@ -6,6 +6,7 @@ The setting is read when it is first needed, and again after it has changed (ove
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -17,6 +18,7 @@ NAME = "RESILIENT_HTTP"
 
 # A dict: setdefault() hands the same Resilience to all threads, without a lock that a fork might take along.
 _made: dict[str, Resilience] = {}
+_listeners: dict[Callable[[Any], None], None] = {}
 _mounted: set[str] = set()
 
 
@@ -47,8 +49,24 @@ def get_resilience() -> Resilience:
     made = _made.get(NAME)
     if made is None:
         made = _made.setdefault(NAME, Resilience(read_settings()))
+        for listener in list(_listeners):  # now, so that none is forgotten that came meanwhile
+            made.add_listener(listener)
         _begin_console()
     return made
+
+
+def listen(listener: Callable[[Any], None]) -> None:
+    """Have a function called with each event of the process's Resilience, and of any that takes its place."""
+    _listeners[listener] = None
+    if (made := _made.get(NAME)) is not None:
+        made.add_listener(listener)
+
+
+def stop_listening(listener: Callable[[Any], None]) -> None:
+    """Have it called no more."""
+    _listeners.pop(listener, None)
+    if (made := _made.get(NAME)) is not None:
+        made.remove_listener(listener)
 
 
 def mount_console() -> None:

@@ -2,6 +2,7 @@
 
 from resilient_http_fastapi.console import dashboard
 from resilient_http_fastapi.dependencies import client_for, get_client, get_resilience, get_sync_client
+from resilient_http_fastapi.health import health_route
 from resilient_http_fastapi.middleware import ResilientHttpMiddleware
 from resilient_http_fastapi.routes import ignore_disconnect, timeout
 from resilient_http_fastapi.settings import settings_from_environment, settings_from_module
@@ -13,6 +14,7 @@ __all__ = [
     "get_client",
     "get_resilience",
     "get_sync_client",
+    "health_route",
     "ignore_disconnect",
     "settings_from_environment",
     "settings_from_module",

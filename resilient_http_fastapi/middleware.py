@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 import weakref
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -36,11 +37,15 @@ class ResilientHttpMiddleware:
     Args:
         app: The ASGI application inside.
         settings: Settings(...) or a mapping; "myapp.settings" for a module; None for the environment.
+        listeners: Plain functions that are called with each event; see resilient_http.events.
     """
 
-    def __init__(self, app: ASGIApp, settings: Source = None) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Source = None, *, listeners: Sequence[Callable[[Any], None]] = ()
+    ) -> None:
         self.app = app
         self._settings = settings
+        self._listeners = tuple(listeners)
         # A dict: setdefault() hands the same Resilience to all threads, without a lock that a fork might take along.
         self._made: dict[str, Resilience] = {}
         self._at_end: weakref.finalize[..., ResilientHttpMiddleware] | None = None
@@ -107,7 +112,7 @@ class ResilientHttpMiddleware:
     def _resilience(self, scope: ASGIScope) -> Resilience:
         made = self._made.get(KEY)
         if made is None:
-            made = self._made.setdefault(KEY, Resilience(settings_of(self._settings)))
+            made = self._made.setdefault(KEY, Resilience(settings_of(self._settings), listeners=self._listeners))
             # Where no lifespan runs, the end of the app is the end of its connections.
             self._at_end = weakref.finalize(self, made.close)
             state = getattr(scope.get("app"), "state", None)

@@ -79,7 +79,7 @@ def test_every_key_stands_in_one_table():
     # A route's sections, and a guard's circuit and concurrency, are an upstream's; endpoints have a table of theirs.
     elsewhere = re.compile(
         r"(defaults|upstreams|guards)\..*|guard\.(circuit|concurrency)\..*"
-        r"|routes(\.\*\.(timeout|retry|hedge|fallback)\..*)?|endpoints\..*"
+        r"|routes(\.\*\.(timeout|retry|hedge|fallback|chaos)\..*)?|endpoints\..*"
     )
     models = [(Settings, ()), (UpstreamSettings, ()), (GuardSettings, ("guard",)), (EndpointSettings, ())]
     known = [".".join(key.path) for model, prefix in models for key in keys(model, prefix)]

@@ -41,3 +41,15 @@ def test_what_cannot_be_called_is_refused_at_once():
 def test_an_event_cannot_be_changed():
     with pytest.raises(AttributeError):
         OPENED.retry_in = 1.0
+
+
+def test_a_listener_that_listens_already_hears_once_and_may_leave():
+    told = []
+    hub = Hub([told.append])
+    hub.add(told.append)
+    hub.emit(OPENED)
+    hub.remove(told.append)
+    hub.emit(CLOSED)
+    assert told == [OPENED]
+    with pytest.raises(TypeError, match="a listener is a function of one event"):
+        hub.add(None)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextvars
+import signal
 import threading
+import time
 
 import httpx
+import pybreaker
 import pytest
 
 from resilient_http import CircuitOpen, Resilience, SettingsError
-from resilient_http.events import EndpointsChanged, ReloadRejected, SettingsReloaded
+from resilient_http.events import EndpointsChanged, ReloadRejected, SettingsReloaded, SwitchEnded, SwitchThrown
 
 N1, N2 = "http://n1", "http://n2"
 
@@ -306,3 +310,87 @@ def test_an_answer_that_comes_too_late_does_not_overrule_other_settings():
     house.reload(endpoints=[N2])
     assert not nodes.replace(house.resilience.settings.upstreams["payments"].endpoints[:0], 1.0, lambda: False)
     assert [each["url"] for each in house.payments["endpoints"]] == [N2]
+
+
+class Interrupted(BaseException):
+    """What a handler of a signal raises."""
+
+
+@pytest.fixture
+def interrupting():
+    """Has the main thread raise Interrupted, once; to be called half-way, from any thread."""
+    once = iter([Interrupted])
+
+    def interrupt(*_):
+        for error in once:
+            raise error
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    yield lambda: signal.raise_signal(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+
+class Closing:
+    """A source of nodes; `close` is called when it is needed no more."""
+
+    def __init__(self, close=lambda: None):
+        self.close = close
+
+    def resolve(self):
+        return [N1]
+
+
+def test_a_reload_that_a_signal_interrupts_half_way_is_in_force_as_a_whole(interrupting):
+    def settings(limit, source):
+        own = {"endpoints": [N1], "concurrency": {"limit": limit}}
+        found = {**own, "discovery": {"source": source}}
+        return {"upstreams": {"first": own, "payments": found, "last": own}}
+
+    events = []
+    with (
+        Resilience(settings(7, Closing(interrupting)), listeners=[events.append]) as resilience,
+        resilience.client(transport=httpx.MockTransport(lambda request: httpx.Response(200))) as client,
+    ):
+        client.get("http://payments/")
+
+        with pytest.raises(Interrupted):
+            resilience.reload(settings(8, Closing()))
+
+        soon(lambda: any(isinstance(event, SettingsReloaded) for event in events))
+        assert resilience.settings.upstreams["last"].concurrency.limit == 8
+        upstreams = resilience.status()["upstreams"]
+        assert {upstreams[name]["concurrency"]["limit"] for name in ("first", "payments", "last")} == {8}
+
+
+def test_a_switch_that_a_signal_interrupts_half_way_is_thrown_and_is_over(interrupting):
+    class Interrupting(pybreaker.CircuitBreakerListener):
+        def state_change(self, cb, old_state, new_state):
+            interrupting()
+
+    root, events = House().settings(), []
+    with Resilience(root, listeners=[events.append], circuit_listeners=[Interrupting()]) as resilience:
+        with pytest.raises(Interrupted):
+            resilience.switch("payments").circuit("open", for_=0.2, by="ops")
+
+        soon(lambda: any(isinstance(event, SwitchEnded) for event in events))
+        assert any(isinstance(event, SwitchThrown) for event in events)
+        assert resilience.status()["upstreams"]["payments"]["switches"] == []
+
+
+def soon(true):
+    until = time.monotonic() + 5.0
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_what_a_reload_tells_is_told_in_its_context():
+    seen = []
+    house = House()
+    house.resilience._hub.add(lambda event: seen.append(who.get()))
+    who.set("ops")
+    house.reload(retry={"max_attempts": 2})
+    assert seen == ["ops"]
+
+
+who = contextvars.ContextVar("who", default=None)

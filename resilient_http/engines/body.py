@@ -6,7 +6,7 @@ Also what can be known about a request's body before it is sent: whether it can 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,10 @@ class _Body:
     def expire(self, at: float) -> None:
         """Bound what is still to be read by an instant, monotonic seconds."""
         self._attempt.expires = min(self._attempt.expires, at)
+
+    def slow(self, slowed: Callable[[Any], Any]) -> None:
+        """Put something between the network and whoever reads it."""
+        self._stream = slowed(self._stream)
 
     def _now(self) -> float:
         return self._attempt.call.port.now()

@@ -52,7 +52,7 @@ class AsyncRace:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            return await self._in_tasks()
+            return await self.in_tasks()
         # On asyncio the first attempt stays in the caller's task; nothing is made for one that is quick but a timer.
         self._context = copy_context()  # before the first attempt has a span in it, which is not the hedge's parent
         work: Any = self._run(self._first)
@@ -102,7 +102,12 @@ class AsyncRace:
             self._tell_losers()
             limit.reschedule(loop.time())
 
-    async def _in_tasks(self) -> Outcome:
+    async def wait_for(self, event: anyio.Event, seconds: float) -> None:
+        """Until it is set, for so long at most."""
+        with anyio.move_on_after(seconds):
+            await event.wait()
+
+    async def in_tasks(self) -> Outcome:
         """Elsewhere both are tasks of a group."""
         self._state = Race(self._good)
         moved = anyio.Event()  # the first has ended
@@ -117,8 +122,7 @@ class AsyncRace:
 
         async with anyio.create_task_group() as lanes:
             lanes.start_soon(lane, FIRST, self._first)
-            with anyio.move_on_after(self._delay):
-                await moved.wait()
+            await self.wait_for(moved, self._delay)
             second = None if self._state.winner is not None else self._hedge()
             if second is not None:
                 self._enter(second)

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 
@@ -24,6 +24,7 @@ from resilient_http.engines.body import (
     in_time,
     late,
 )
+from resilient_http.engines.drip import AsyncDrip
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.loop import has_ended, running_loop, waker
 from resilient_http.engines.pool import EnginePool, aiohttp_engine, is_instrumented
@@ -72,6 +73,14 @@ class AsyncPort(Messages):
         # The loop that asked last, and its pool.
         self._newest: tuple[Callable[[], Any], EnginePool | None] = (lambda: None), None
 
+    def over(self, engine: Any) -> Self:
+        """A port like this one that sends everything through a transport of the user's."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        other._engine = engine
+        other._addressed = isinstance(engine, self._backend.module.AsyncHTTPTransport)
+        return other
+
     @property
     def engines(self) -> EnginePool:
         """The engines of the running loop; they are closed when it ends."""
@@ -112,6 +121,22 @@ class AsyncPort(Messages):
         """Let other tasks run for so long. Who awaits the call sees to its cancellation."""
         await anyio.sleep(seconds)
 
+    async def wait_for(self, event: anyio.Event, seconds: float) -> None:
+        """Until it is set, for so long at most."""
+        with anyio.move_on_after(seconds):
+            await event.wait()
+
+    async def linger(self, attempt: Attempt, seconds: float) -> None:
+        """Let other tasks run for so long; whoever wins a race cancels this."""
+        await self.sleep(seconds, attempt.call.cancellation)
+
+    def slowed(self, attempt: Attempt, reply: Any, rate: float) -> int:
+        """Put a drip between the network and its reader, where the user streams it."""
+        if not isinstance(reply.stream, self._body):
+            return len(self.body(reply) or b"")
+        reply.stream.slow(lambda stream: AsyncDrip(stream, attempt, rate, self._backend, self.linger))
+        return 0
+
     async def acquire(
         self,
         limit: ConcurrencyLimit,
@@ -127,8 +152,7 @@ class AsyncPort(Messages):
         if ticket.granted:
             return "granted"
         try:
-            with anyio.move_on_after(wait):
-                await granted.wait()
+            await self.wait_for(granted, wait)
         except BaseException:
             # Cancelled while waiting: leave no permit behind.
             if not limit.abandon(ticket):

@@ -38,6 +38,13 @@ class Messages:
         """A response of the backend's that nobody sent."""
         return composed(status, headers, body, self._backend)
 
+    def failure(self, fault: Fault, why: str, *, sent: bool) -> Exception:
+        """An exception of the backend's, as an engine raises it."""
+        kinds = {Fault.UNREACHABLE: "ConnectError", Fault.BROKEN: "ReadError", Fault.TIMEOUT: "ReadTimeout"}
+        name = "ConnectTimeout" if fault is Fault.TIMEOUT and not sent else kinds[fault]
+        made: Exception = getattr(self._backend.module, name)(why)
+        return made
+
     def adopt(self, given: Any) -> Any:
         """A copy of a response of the backend's."""
         return adopted(given, self._backend)

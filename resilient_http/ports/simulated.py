@@ -203,6 +203,18 @@ class SimulatedPort:
         """An answer that no endpoint gave."""
         return SimulatedReply(status, dict(headers), body)
 
+    async def linger(self, attempt: Attempt, seconds: float) -> None:
+        """Resume when the clock has come so far."""
+        await _until(self._clock + max(0.0, seconds))
+
+    def slowed(self, attempt: Attempt, reply: Any, rate: float) -> int:
+        """All bodies are here."""
+        return len(reply.body)
+
+    def failure(self, fault: Fault, why: str, *, sent: bool) -> Exception:
+        """What a simulated endpoint does not give."""
+        return SimulatedFailure(fault)
+
     def adopt(self, given: Any) -> SimulatedReply:
         """A copy of it."""
         if not isinstance(given, SimulatedReply):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import nullcontext
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from typing import Any, Self, TypeVar
 
 from resilient_http.call import Admission, Attempt
 from resilient_http.engines.backend import Backend
 from resilient_http.engines.body import KEPT, in_memory, in_time, sync_body
+from resilient_http.engines.drip import SyncDrip
 from resilient_http.engines.exchange import failed, received, request_for
 from resilient_http.engines.pool import EnginePool, is_instrumented
 from resilient_http.engines.reaper import OpenStream
+from resilient_http.engines.sync_network import sever
 from resilient_http.engines.threads import Threads
 from resilient_http.errors import ForeignAwait, Saturated
 from resilient_http.events import Hub, StreamReclaimed
@@ -56,6 +60,14 @@ class SyncPort(Messages):
         self._engine = engine
         self._addressed = isinstance(engine, backend.module.HTTPTransport)
         self._body = sync_body(backend.module)
+
+    def over(self, engine: Any) -> Self:
+        """A port like this one that sends everything through a transport of the user's."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        other._engine = engine
+        other._addressed = isinstance(engine, self._backend.module.HTTPTransport)
+        return other
 
     def race(
         self,
@@ -101,6 +113,34 @@ class SyncPort(Messages):
             cancelled = threading.Event()
             with cancellation.listening(cancelled.set):
                 cancelled.wait(seconds)
+
+    async def linger(self, attempt: Attempt, seconds: float) -> None:
+        """Block for so long, or until it has lost its race, or its caller goes away."""
+        grip = attempt.grip
+        if grip is None:
+            await self.sleep(seconds, attempt.call.cancellation)
+            return
+        here, there = socket.socketpair()  # what it can be cut at, as at the socket of its endpoint
+        with here, there, self._severed(attempt, here):
+            here.settimeout(max(0.001, seconds))
+            if grip.take(here):
+                with suppress(OSError):
+                    here.recv(1)
+                grip.release()
+
+    def _severed(self, attempt: Attempt, sock: socket.socket) -> AbstractContextManager[None]:
+        cancellation = attempt.call.cancellation
+        return nullcontext() if cancellation is None else cancellation.listening(partial(sever, sock))
+
+    def slowed(self, attempt: Attempt, reply: Any, rate: float) -> int:
+        """Put a drip between the network and its reader, where the user streams it."""
+        if not isinstance(reply.stream, self._body):
+            return len(self.body(reply) or b"")
+        reply.stream.slow(lambda stream: SyncDrip(stream, attempt, rate, self._backend, self._linger_now))
+        return 0
+
+    def _linger_now(self, attempt: Attempt, seconds: float) -> None:
+        drive(self.linger(attempt, seconds))
 
     async def acquire(
         self,

@@ -16,6 +16,7 @@ Of a deployment alone:
     W103  defaults.propagate     "all": baggage goes to every host that is called
     W104  inbound.trusted_peers  everybody
     W105  (any secret)           in a file
+    W106  chaos                  faults are injected on purpose
 
 W001 and W002 are Django's. The defaults of the library give no advice.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
@@ -63,8 +64,8 @@ def _shown(value: Any) -> Any:
         return {str(key): _shown(below) for key, below in value.items()}
     if isinstance(value, (list, tuple)):
         return [_shown(each) for each in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
+    if value is None or isinstance(value, (bool, int, float, str, datetime)):
+        return value.isoformat() if isinstance(value, datetime) else value
     return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}".strip(".")
 
 

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from resilient_http.settings.explanation import leaves
 from resilient_http.settings.likely_mistakes import Found, Rule, Subject
 from resilient_http.settings.models import Settings
+from resilient_http.settings.upstream import chaos_of
 
 OWN_NETWORK = (
     ".internal", ".local", ".localhost", ".lan", ".home.arpa", ".intranet", ".corp", ".svc", ".cluster.local",
@@ -64,7 +65,18 @@ def written_secrets(settings: Settings) -> Iterator[Found]:
                 break
 
 
-OF_THE_PROCESS = {"W104": trusted_world, "W105": written_secrets}
+def faults_injected(settings: Settings) -> Iterator[Found]:
+    """W106: calls fail on purpose."""
+    for name, upstream in settings.upstreams.items():
+        for below, chaos in chaos_of(upstream):
+            end = "" if chaos.until is None else f", until {chaos.until.isoformat()}"
+            message = "faults are injected into its calls" + (f", for {chaos.lasts:g} s" if chaos.lasts else end)
+            if not chaos.any:
+                message = "whoever has a signed header has faults injected into its calls"
+            yield ("upstreams", name, *below), message, "Leave it out where people depend on the calls."
+
+
+OF_THE_PROCESS = {"W104": trusted_world, "W105": written_secrets, "W106": faults_injected}
 
 
 def _is_open(url: str) -> bool:

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from resilient_http.errors import SettingsError
 from resilient_http.settings.keys import Shape, shape_at
 from resilient_http.settings.origins import Layer, Source
+from resilient_http.settings.validation import TOO_DEEP
 
 SCHEMA = "$schema"
 
@@ -51,6 +52,8 @@ def parsed(content: bytes, name: str, model: type[BaseModel]) -> Mapping[str, An
         raw = read(content.decode("utf-8-sig"))
     except ValueError as exc:  # of the text's encoding too
         raise SettingsError(f"{name}: {exc}", path=name) from None
+    except RecursionError:
+        raise SettingsError(f"{name}: {TOO_DEEP}", path=name) from None
     if not isinstance(raw, Mapping):
         raise SettingsError(f"{name}: a mapping is needed, not {type(raw).__name__}", path=name)
     settings: Mapping[str, Any] = switched_off({key: value for key, value in raw.items() if key != SCHEMA}, model)

@@ -16,7 +16,7 @@ from resilient_http.settings.fallback import KINDS
 from resilient_http.settings.origins import Told
 from resilient_http.settings.validation import Model
 
-OF_A_ROUTE = ("timeout", "retry", "hedge", "idempotency_key", "priority", "fallback")
+OF_A_ROUTE = ("timeout", "retry", "hedge", "idempotency_key", "priority", "fallback", "chaos")
 
 
 def merge(below: Mapping[Any, Any], above: Mapping[Any, Any]) -> dict[Any, Any]:

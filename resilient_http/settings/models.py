@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ValidationError, field_validator, model_validator
 
 from resilient_http.errors import SettingsError, SettingsMistake
+from resilient_http.settings.chaos import ChaosPermitSettings
 from resilient_http.settings.console import ConsoleSettings
 from resilient_http.settings.endpoints import Zone
 from resilient_http.settings.environment import layers_of
@@ -37,14 +38,16 @@ from resilient_http.settings.routes import SHARED, SHARED_BY_ALL
 from resilient_http.settings.shared import SharedSettings
 from resilient_http.settings.spelling import lower_keys, respell
 from resilient_http.settings.telemetry import LoggingSettings, TelemetrySettings
-from resilient_http.settings.upstream import UpstreamSettings
+from resilient_http.settings.upstream import UpstreamSettings, chaos_of
 from resilient_http.settings.validation import (
+    TOO_DEEP,
     Found,
     Model,
     Wrong,
     mistake_at,
     mistakes_at,
     mistakes_in,
+    nearest,
     settings_error,
     wrong_names,
 )
@@ -68,9 +71,10 @@ class Settings(Model):
         watch: See WatchSettings; None for settings that nothing changes from afar.
         telemetry: See TelemetrySettings.
         logging: See LoggingSettings.
+        chaos: See ChaosPermitSettings.
         console: See ConsoleSettings.
         defaults: What every upstream inherits, and all that an unnamed one has: the keys of an upstream, but
-            `endpoints`, `discovery` and `host`.
+            `endpoints`, `discovery`, `host` and `chaos`.
         upstreams: Name (a lower-case DNS label) to its settings.
         guards: Name to the settings of what is not HTTP; see GuardSettings. They inherit nothing from `defaults`.
 
@@ -87,6 +91,7 @@ class Settings(Model):
     watch: Annotated[WatchSettings | None, NEW_PROCESS] = None
     telemetry: Annotated[TelemetrySettings, NEW_PROCESS] = TelemetrySettings()
     logging: Annotated[LoggingSettings, NEW_PROCESS] = LoggingSettings()
+    chaos: ChaosPermitSettings = ChaosPermitSettings()
     console: Annotated[ConsoleSettings, NEW_PROCESS] = ConsoleSettings()
     defaults: UpstreamSettings = UpstreamSettings()
     upstreams: Mapping[str, UpstreamSettings] = {}
@@ -138,7 +143,10 @@ class Settings(Model):
         if not isinstance(raw, Mapping):
             message = f"{root} is a dict of settings, not {type(raw).__name__}"
             raise SettingsError(message, path=root, value=raw)
-        lowest = (Source(root, "module"), lower_keys(raw, root=root))
+        try:
+            lowest = (Source(root, "module"), lower_keys(raw, root=root))
+        except RecursionError:
+            raise SettingsError(f"{root}: {TOO_DEEP}", path=root) from None
         above = layers_of(environment or {}, cls, strict=False)
         try:
             return cls.of_layers([lowest, *above])
@@ -168,6 +176,12 @@ class Settings(Model):
         return explained(self, below)
 
     def _take(self, layers: Iterable[Layer]) -> None:
+        try:
+            self._take_all(layers)
+        except RecursionError:
+            raise SettingsError(f"settings: {TOO_DEEP}") from None
+
+    def _take_all(self, layers: Iterable[Layer]) -> None:
         tree: Any = {}
         layers = [(source, as_raw(raw)) for source, raw in layers]
         for source, raw in layers:
@@ -211,6 +225,25 @@ class Settings(Model):
                 _leased_in_time(path, rate, self.shared)
         return self
 
+    @model_validator(mode="after")
+    def _chaos_is_allowed(self) -> Self:
+        allowed, names = self.chaos.allowed, tuple(self.upstreams)
+        wrong: list[Wrong] = [
+            (("chaos", "allowed"), f"{name}: no such upstream", nearest(name, names))
+            for name in allowed
+            if name not in names
+        ]
+        for path, upstream in self._all():
+            for below, chaos in chaos_of(upstream):
+                if path[-1] not in allowed or path == ("defaults",):
+                    message = DEFAULTS_ARE_CALM if path == ("defaults",) else NOT_ALLOWED.format(path[-1])
+                    wrong.append(((*path, *below), message, ()))
+                elif chaos.by_header and self.chaos.key is None:
+                    wrong.append(((*path, *below, "by_header"), "needs `chaos.key` at the root, which signs it", ()))
+        if wrong:
+            raise mistakes_at(wrong)
+        return self
+
     def _all(self) -> list[tuple[tuple[str, ...], UpstreamSettings]]:
         """The settings of all upstreams and of unnamed ones, each with its path."""
         upstreams: list[tuple[tuple[str, ...], UpstreamSettings]] = [(("defaults",), self.defaults)]
@@ -249,6 +282,13 @@ class Settings(Model):
             if name in self.upstreams:
                 raise mistake_at("guards", name, message="an upstream has that name already")
         return self
+
+
+NOT_ALLOWED = (
+    'faults are injected where the root allows it by name alone: "chaos": {{"allowed": ["{0}"]}}; '
+    "leave this out in production"
+)
+DEFAULTS_ARE_CALM = "faults are injected into the calls of one upstream, which `chaos.allowed` names; not into all"
 
 
 def _shared_in_routes(tree: Mapping[str, Any]) -> list[Found]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
+from resilient_http.settings.chaos import ChaosSettings
 from resilient_http.settings.fallback import FallbackSettings
 from resilient_http.settings.limits import Priority
 from resilient_http.settings.network import TimeoutSettings
@@ -33,6 +34,7 @@ class RouteSettings(Model):
         idempotency_key: As the upstream's.
         priority: As the upstream's.
         fallback: See FallbackSettings, but for `stale`; None for no fallback.
+        chaos: See ChaosSettings; None for none.
     """
 
     unknown: ClassVar[str] = "not a setting of a route"
@@ -43,6 +45,7 @@ class RouteSettings(Model):
     idempotency_key: Literal["auto"] | None = None
     priority: Priority | None = None
     fallback: FallbackSettings | None = None
+    chaos: ChaosSettings | None = None
 
     @model_validator(mode="after")
     def _hedges_can_be_sent(self) -> Self:

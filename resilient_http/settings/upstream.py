@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import SecretStr, field_validator, model_validator
 
+from resilient_http.settings.chaos import ChaosSettings
 from resilient_http.settings.circuit import CircuitSettings
 from resilient_http.settings.discovery import DiscoverySettings
 from resilient_http.settings.endpoints import BalanceSettings, EndpointSettings, one_upstreams
@@ -49,6 +50,7 @@ class UpstreamSettings(Model):
             inbound request says, else "default".
         priority_header: Header that tells it the priority of the call, None for none.
         fallback: See FallbackSettings; None for no fallback.
+        chaos: See ChaosSettings; None for none.
         middleware: See MiddlewareSettings.
         balance: See BalanceSettings.
         health: See HealthSettings; None for no checks. Unnamed upstreams have one endpoint, and are not checked.
@@ -83,6 +85,7 @@ class UpstreamSettings(Model):
     priority: Priority | None = None
     priority_header: OwnHeaderName | None = None
     fallback: FallbackSettings | None = None
+    chaos: ChaosSettings | None = None
     middleware: MiddlewareSettings = MiddlewareSettings()
     balance: BalanceSettings = BalanceSettings()
     health: HealthSettings | None = None
@@ -164,6 +167,15 @@ class UpstreamSettings(Model):
     @classmethod
     def _one_upstreams(cls, endpoints: tuple[EndpointSettings, ...]) -> tuple[EndpointSettings, ...]:
         return one_upstreams(endpoints)
+
+
+def chaos_of(upstream: UpstreamSettings) -> Iterator[tuple[tuple[str, ...], ChaosSettings]]:
+    """The chaos of an upstream and of its routes, where they have any; a route's that it inherits is told once."""
+    if upstream.chaos is not None:
+        yield ("chaos",), upstream.chaos
+    for name, route in upstream.routes.items():
+        if route.chaos is not None and route.chaos != upstream.chaos:
+            yield ("routes", name, "chaos"), route.chaos
 
 
 def _no_templates(routes: Iterable[str]) -> Iterator[Wrong]:

@@ -14,7 +14,10 @@ from pydantic_core import PydanticCustomError
 from resilient_http.errors import SettingsError, SettingsMistake
 from resilient_http.settings.keys import shape_at
 
-SECRETS = re.compile(r"[^\s'\"]*@|(?<=\?)[^\s'\"]+")  # credentials, and queries
+TOO_DEEP = "nested too deeply, or it contains itself"
+LONGEST = 200  # characters of a value that are shown
+LARGEST = 2**63  # as TOML has it
+SECRETS = re.compile(r".*@|(?<=\?).+", re.DOTALL)  # credentials, and queries
 LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
 HOST = re.compile(rf"{LABEL}(\.{LABEL})*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -58,10 +61,13 @@ def mistakes_at(wrong: Iterable[Wrong]) -> PydanticCustomError:
 
 
 def not_bool(value: Any) -> Any:
-    """Refuse true and false where a number is meant; Python would take them for 1 and 0."""
+    """Refuse true and false where a number is meant, and what has too many digits; Python would take both."""
     if isinstance(value, bool):
         message = "a number is needed, not true or false"
         raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueError
+    if isinstance(value, int) and not -LARGEST <= value < LARGEST:
+        message = "a number of at most 64 bits is needed"
+        raise ValueError(message)
     return value
 
 
@@ -79,13 +85,14 @@ def split_url(url: str, schemes: Sequence[str], *, like: str) -> SplitResult:
         port = parts.port
     except ValueError:
         raise ValueError(f"not a URL; {message}") from None
-    if parts.scheme not in schemes or port == 0 or not HOST.fullmatch(parts.hostname or "") or url != url.strip():
+    whole = url == url.strip() and url.isprintable()  # urlsplit() drops line ends
+    if parts.scheme not in schemes or port == 0 or not HOST.fullmatch(parts.hostname or "") or not whole:
         raise ValueError(message)
     return parts
 
 
 Found = tuple[SettingsMistake, object]
-"""A mistake, and the value."""
+"""A mistake, and the value, without what is secret in it."""
 
 
 def mistakes_in(error: ValidationError, model: type[Model], below: tuple[str, ...] = ()) -> list[Found]:
@@ -124,6 +131,8 @@ def _mistake(details: Any, model: type[Model], below: tuple[str, ...]) -> Found:
         message, known = getattr(above, "unknown", "unknown key"), nearest(path[-1], tuple(above.model_fields))
     if details["type"] == "tuple_type":
         message = "a list is needed"
+    if details["type"] == "dict_type":
+        message = "a mapping is needed"
     if details["type"] == "model_type":
         message = "null switches it off" if value is False and path[-1] not in ALWAYS_ON else "a mapping is needed"
     if details["type"] == "at":
@@ -133,22 +142,43 @@ def _mistake(details: Any, model: type[Model], below: tuple[str, ...]) -> Found:
             value = value.get(key) if isinstance(value, Mapping) else None
     if _is_secret(path, message) or (path[-2:] in SOURCES and not isinstance(value, str)):
         value = None
-    hidden = value is None or isinstance(value, (Mapping, list, tuple)) or "proxy" in path or "redis" in path
-    shown = (
-        ""
-        if hidden
-        else f" (got {SECRETS.sub(lambda found: '***@' if found[0].endswith('@') else '***', repr(value))})"
-    )
-    return SettingsMistake(path, f"{message}{shown}", known), value
+    value = _without_secrets(value, path)
+    hidden = value is None or isinstance(value, (Mapping, list, tuple))
+    return SettingsMistake(path, message if hidden else f"{message} (got {_written(value)})", known), value
 
 
 def _is_secret(path: tuple[str, ...], message: str) -> bool:
     """Whether what stands there may be one: below a misspelt key of discovery's, say, too."""
-    if path[-1:] in (("password",), ("token",)) or path == ("watch", "http", "url"):
+    if path[-1:] in (("password",), ("token",), ("proxy",), ("redis",)) or path == ("watch", "http", "url"):
+        return True
+    if path == ("chaos", "key"):
         return True
     if "headers" in path and {"health", "watch"} & {*path}:
         return True
-    return message == "unknown key" and bool({"discovery", "health", "watch"} & {*path})
+    return message == "unknown key" and _is_secretive(path)
+
+
+def _is_secretive(path: tuple[str, ...]) -> bool:
+    """Whether it is in a section that holds passwords and tokens."""
+    return path[:1] in (("shared",), ("watch",)) or bool({"chaos", "discovery", "health"} & {*path})
+
+
+def _without_secrets(value: Any, path: tuple[str, ...]) -> Any:
+    """The same, without credentials and queries; None for a mapping or list that may hold others."""
+    if isinstance(value, str):
+        return SECRETS.sub(_masked, value)
+    if isinstance(value, (Mapping, list, tuple)) and (_is_secretive(path) or SECRETS.search(_written(value, None))):
+        return None
+    return value
+
+
+def _written(value: Any, longest: int | None = LONGEST) -> str:
+    """As Python writes it, but not at any length."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - an object of the user's, or a number of very many digits
+        return f"<{type(value).__name__}>"
+    return text if longest is None or len(text) <= longest else f"{text[:longest]}..."
 
 
 def _masked(secret: re.Match[str]) -> str:

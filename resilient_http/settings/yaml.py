@@ -1,4 +1,6 @@
-"""YAML: what its parser lets pass and settings cannot mean is refused: keys that come twice, or are no texts.
+"""YAML: what its parser lets pass and settings cannot mean is refused.
+
+Those are keys that come twice, or are no texts, and aliases that make of a small document a very large one.
 
 Needs the extra `yaml`.
 """
@@ -18,6 +20,7 @@ except ImportError:
 TEXT = "tag:yaml.org,2002:str"
 NUMBER = "tag:yaml.org,2002:int"  # of a status
 MERGE = "tag:yaml.org,2002:merge"
+MOST = 100_000  # values of a document, what an alias stands for counted each time
 
 
 def load(text: str) -> Any:
@@ -31,7 +34,7 @@ def load(text: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return {}
-        _check(node, ())
+        _check(node, (), {})
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as exc:
         line = "" if exc.problem_mark is None else f" (at line {exc.problem_mark.line + 1})"
@@ -42,23 +45,30 @@ def load(text: str) -> Any:
         loader.dispose()
 
 
-def _check(node: yaml.Node, above: tuple[int, ...]) -> None:
+def _check(node: yaml.Node, above: tuple[int, ...], sizes: dict[int, int]) -> int:
+    """How many values it holds. What an alias stands for is looked at once."""
     if id(node) in above:
         raise _wrong(node, "it contains itself")
-    above = (*above, id(node))
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _check(item, above)
+    if id(node) not in sizes:
+        size = 1 + sum(_check(below, (*above, id(node)), sizes) for below in _below(node))
+        if size > MOST:
+            raise _wrong(node, f"it holds more than {MOST} values, aliases counted each time")
+        sizes[id(node)] = size
+    return sizes[id(node)]
+
+
+def _below(node: yaml.Node) -> list[yaml.Node]:
     if not isinstance(node, yaml.MappingNode):
-        return
+        return node.value if isinstance(node, yaml.SequenceNode) else []
     seen: set[str] = set()
-    for key, value in node.value:
+    for key, _ in node.value:
         if key.tag not in (TEXT, NUMBER, MERGE):
-            raise _wrong(key, f"the key {getattr(key, 'value', '')!r} is no text; write it in quotes")
+            what = repr(key.value) if isinstance(key, yaml.ScalarNode) else f"that is a {key.id}"
+            raise _wrong(key, f"the key {what} is no text; write it in quotes")
         if key.value in seen:
             raise _wrong(key, f"{key.value} is given twice")
         seen.add(key.value)
-        _check(value, above)
+    return [value for _, value in node.value]
 
 
 def _wrong(node: yaml.Node, problem: str) -> ValueError:

@@ -92,6 +92,9 @@ def simulable(settings: UpstreamSettings) -> tuple[UpstreamSettings, tuple[str, 
         changes["health"] = None
     if settings.middleware.call or settings.middleware.attempt:
         changes["middleware"] = type(settings.middleware)()
+    if settings.chaos is not None or any(route.chaos is not None for route in settings.routes.values()):
+        calm = {name: route.model_copy(update={"chaos": None}) for name, route in settings.routes.items()}
+        changes |= {"chaos": None, "routes": calm}
     if settings.fallback is not None and settings.fallback.response is None:
         changes["fallback"] = None
     if settings.retry is not None and settings.retry.classify is not None:
@@ -105,7 +108,7 @@ def simulable(settings: UpstreamSettings) -> tuple[UpstreamSettings, tuple[str, 
     told = {
         "discovery": "discovery (three nodes stand in for those that it finds)", "endpoints": "", "health": "health",
         "middleware": "middleware", "fallback": "fallback", "retry": "retry.classify", "balance": "balance.key",
-        "circuit": "circuit.shared", "rate_limit": "rate_limit.shared",
+        "circuit": "circuit.shared", "rate_limit": "rate_limit.shared", "chaos": "chaos", "routes": "",
     }  # fmt: skip
     return settings.model_copy(update=changes), tuple(told[name] for name in changes if told[name])
 

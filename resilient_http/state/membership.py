@@ -58,6 +58,7 @@ class Membership(Generic[Node]):
             believes every answer.
 
     Attributes:
+        confirm_after: The same; it may be set.
         held: The answer that waits for confirmation, or None.
         failing: Why the source fails now, or None.
         failing_since: Monotonic seconds at which that began, or None.
@@ -69,7 +70,7 @@ class Membership(Generic[Node]):
         self.failing: str | None = None
         self.failing_since: float | None = None
         self.good_at: float | None = None
-        self._confirm_after = confirm_after
+        self.confirm_after = confirm_after
         self._facts: Mapping[Node, Any] | None = None
         self._missing: dict[Node, float] = {}  # since when answers leave it out
         self._left: dict[Node, float] = {}  # when it was taken away, unconfirmed
@@ -103,7 +104,7 @@ class Membership(Generic[Node]):
                 self.held = Held(since, frozenset(missing))
                 return Verdict.HELD
             self.held, self.good_at = None, now
-            if self._confirm_after is not None:
+            if self.confirm_after is not None:
                 self._left |= {node: now for node in missing - set(failed) if not self._is_confirmed(node, now)}
             self._missing = {}
             if self._facts == found:
@@ -135,9 +136,9 @@ class Membership(Generic[Node]):
     def _takes_too_many(
         self, before: set[Node], missing: set[Node], out: set[Node], failed: set[Node], now: float
     ) -> bool:
-        if not missing or self._confirm_after is None:
+        if not missing or self.confirm_after is None:
             return False
-        since = now - self._confirm_after
+        since = now - self.confirm_after
         self._left = {node: at for node, at in self._left.items() if at > since and node not in before}
         confirmed = {node for node in missing if self._is_confirmed(node, now)}
         there = (before | self._left.keys()) - failed - confirmed
@@ -145,4 +146,4 @@ class Membership(Generic[Node]):
         return bool(missing & there) and 2 * len(going) > len(there)
 
     def _is_confirmed(self, node: Node, now: float) -> bool:
-        return self._confirm_after is not None and now - self._missing.get(node, now) >= self._confirm_after
+        return self.confirm_after is not None and now - self._missing.get(node, now) >= self.confirm_after

@@ -76,6 +76,8 @@ INSTRUMENTS = (
     _row("rate_limit.decisions", COUNTED, "{attempt}", "upstream decision", "Waited for a token, or refused for none."),
     _row("pauses.decisions", COUNTED, "{decision}", "upstream decision", "Routes paused (429), calls refused for it."),
     _row("fallbacks", COUNTED, "{call}", "upstream decision", "Calls that a fallback answered, by kind; or did not."),
+    _row("chaos.faults", COUNTED, "{attempt}", "upstream decision",
+         "Faults that were injected on purpose: latency, error, abort, drip."),
     _row("circuit.state", GAUGE, "{state}", "upstream endpoint", "0 closed, 1 half-open, 2 open.", "max"),
     _row("circuit.transitions", COUNTER, "{transition}", "upstream endpoint state", "Circuits that became that."),
     _row("endpoints", GAUGE, "{endpoint}", "upstream state",

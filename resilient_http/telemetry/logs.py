@@ -6,6 +6,7 @@
     resilient_http.endpoints    WARNING     panic, an endpoint that is ill or paused; INFO other ones, well again
     resilient_http.process      WARNING     this process was late, or a stream was left open; folded
     resilient_http.settings     INFO        a reload; WARNING one that was rejected
+    resilient_http.chaos        WARNING     a fault that was injected on purpose; folded
 
 Discovery, sharing, the inbound side and the adapters have loggers of their own beside these. A library says nothing
 where no logging is set up: a handler of "resilient_http" swallows it.
@@ -28,6 +29,7 @@ from resilient_http.events import (
     EndpointsChanged,
     EndpointUnhealthy,
     Event,
+    FaultInjected,
     PanicBegan,
     PanicEnded,
     ReloadRejected,
@@ -51,6 +53,7 @@ CIRCUIT = logging.getLogger("resilient_http.circuit")
 ENDPOINTS = logging.getLogger("resilient_http.endpoints")
 PROCESS = logging.getLogger("resilient_http.process")
 SETTINGS = logging.getLogger("resilient_http.settings")
+CHAOS = logging.getLogger("resilient_http.chaos")
 
 
 class CallLog:
@@ -206,6 +209,7 @@ LINES: dict[type[Event], tuple[logging.Logger, int, str, bool]] = {
     PanicBegan: (ENDPOINTS, logging.WARNING, "{upstream}: {wanted} of {total} nodes are ill, so all are used", False),
     PanicEnded: (ENDPOINTS, logging.INFO, "{upstream}: {wanted} of {total} nodes are ill, and are left alone", False),
     EndpointsChanged: (ENDPOINTS, logging.INFO, "{upstream}: nodes added {added}, removed {removed}", False),
+    FaultInjected: (CHAOS, logging.WARNING, "{upstream}: {fault} on purpose at {endpoint}, by {by}", True),
     Stalled: (PROCESS, logging.WARNING, "{upstream}: an attempt at {endpoint} says nothing: {why}", True),
     StreamReclaimed: (PROCESS, logging.WARNING, "{upstream}: a stream from {endpoint} was taken back: {why}", True),
     SettingsReloaded: (SETTINGS, logging.INFO, "settings reloaded by {by}: {changes}", False),

@@ -85,6 +85,7 @@ COUNTS: dict[str, Callable[[Any], Iterable[Reading]]] = {
     "rate_limit.decisions": lambda record: _decisions(record.rate_decisions),
     "pauses.decisions": lambda record: _decisions(record.pause_decisions),
     "fallbacks": lambda record: _decisions(record.fallbacks),
+    "chaos.faults": lambda record: _decisions(record.faults),
 }
 
 

@@ -53,8 +53,7 @@ class Discovery(Watching):
         nodes: Nodes,
         hub: Hub,
     ) -> None:
-        soon = AGAIN if settings.confirm_after is None else min(AGAIN, settings.confirm_after)
-        super().__init__("discovery", make, interval=settings.interval, max_backoff=settings.max_backoff, soon=soon)
+        super().__init__("discovery", make, **_paces(settings))
         self.patient_until = 0.0
         self._upstream = upstream
         self._settings = settings
@@ -62,7 +61,13 @@ class Discovery(Watching):
         self._nodes = weakref.ref(nodes)
         self._hub = hub
         self._membership: Membership[Origin] = Membership(settings.confirm_after)
-        self._left_out = 0
+        self._left_out: tuple[int, tuple[str, ...]] = 0, ()
+
+    def adjust(self, settings: DiscoverySettings) -> None:
+        """Go by other numbers, with the source as it is."""
+        if settings != self._settings:
+            self._settings, self._membership.confirm_after = settings, settings.confirm_after
+            self.pace(**_paces(settings))
 
     def refusal(self, now: float) -> tuple[str, float | None]:
         """Why no node is known, for a person; and seconds until the next try, or None while one is under way."""
@@ -89,7 +94,8 @@ class Discovery(Watching):
             "failing": state.failing,
             "failing_for": None if since is None else round(now - since, 3),
             "held": None if held is None else {"for": round(now - held.since, 3), "missing": _urls(held.missing)},
-            "left_out": self._left_out,
+            "left_out": self._left_out[0],
+            "left_out_why": list(self._left_out[1]),
         }
 
     # In the thread
@@ -107,7 +113,7 @@ class Discovery(Watching):
             return None
         run.failures = 0
         self._tell_restored()
-        self._tell_left_out(answer.left_out)
+        self._tell_left_out(answer)
         was_held = self._membership.held is not None
         verdict = self._decide(run, answer, nodes)
         if verdict is Verdict.HELD:
@@ -147,10 +153,11 @@ class Discovery(Watching):
             if self._hub.listeners:
                 self._hub.emit(DiscoveryRestored(self._upstream, failed_for))
 
-    def _tell_left_out(self, count: int) -> None:
-        if count and not self._left_out:
-            logger.warning("discovery of %s: %s values of %s are no endpoints", self._upstream, count, self._where)
-        self._left_out = count
+    def _tell_left_out(self, answer: Answer) -> None:
+        if answer.left_out and not self._left_out[0]:
+            told = "discovery of %s: %s values of %s cannot be its endpoints (%s)"
+            logger.warning(told, self._upstream, answer.left_out, self._where, "; ".join(answer.wrong))
+        self._left_out = answer.left_out, answer.wrong
 
     def _tell_held(self) -> None:
         held = self._membership.held
@@ -158,6 +165,11 @@ class Discovery(Watching):
         logger.warning("discovery of %s: an answer takes away %s; it is held", self._upstream, ", ".join(missing))
         if self._hub.listeners:
             self._hub.emit(DiscoveryHeld(self._upstream, tuple(missing)))
+
+
+def _paces(settings: DiscoverySettings) -> dict[str, float]:
+    soon = AGAIN if settings.confirm_after is None else min(AGAIN, settings.confirm_after)
+    return {"interval": settings.interval, "max_backoff": settings.max_backoff, "soon": soon}
 
 
 def _origin(member: Endpoint) -> Origin:

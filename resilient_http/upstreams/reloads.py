@@ -1,7 +1,8 @@
 """Reloads: the settings of a process change while it runs, by hand or by a document from afar.
 
 Laws
-    1. All or nothing. What is refused leaves everything as it was, is counted, and an event.
+    1. All or nothing. What is refused leaves everything as it was, is counted, and an event. What is interrupted by a
+       signal goes on to its end.
     2. In force are the settings that were given last by hand, or that the process started with, under the last good
        document.
 """
@@ -12,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from resilient_http.errors import SettingsError
@@ -24,6 +26,7 @@ from resilient_http.settings.switches import read_switches
 from resilient_http.state.switches import Named, Switch, What
 from resilient_http.state.tally import Tally
 from resilient_http.upstreams.reading import reading
+from resilient_http.upstreams.whole import whole
 
 
 class Changing(Protocol):
@@ -72,13 +75,16 @@ class Reloads:
         """
         try:
             own = _as_other_settings(raw)
-            with self._hub.later(), self._lock:
-                check_reloadable(self._own, own)
-                changed = self._change(laid_over(own, self._document, self._where, endpoints=self._endpoints))
-                self._own = own
+            return whole(partial(self._go_by, own, by))
         except SettingsError as exc:
             self._reject(exc, by)
             raise
+
+    def _go_by(self, own: Settings, by: str) -> tuple[Change, ...]:
+        with self._hub.later(), self._lock:
+            check_reloadable(self._own, own)
+            changed = self._change(laid_over(own, self._document, self._where, endpoints=self._endpoints))
+            self._own = own
         self._tell(changed, by)
         return changed
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from typing import Final, Literal
 
 from resilient_http.state.switches import Switch, What
 from resilient_http.upstreams.switching import Switching
+from resilient_http.upstreams.whole import whole
 
 LONGEST: Final = 604_800.0  # seconds: a week; what is to last belongs into the settings
 ABOUT: Final = ("retries", "hedges", "circuit", "shed")
@@ -88,7 +90,7 @@ class Switchboard:
         if about is not None and about not in ABOUT:
             message = f"about is one of {', '.join(ABOUT)}, not {about!r}"
             raise ValueError(message)
-        self._switching.lift(self._name, about, by)
+        whole(partial(self._switching.lift, self._name, about, by))
 
     def _throw(self, what: What, for_: float, by: str, *, share: float = 1.0, endpoint: str | None = None) -> None:
         if isinstance(for_, bool) or not math.isfinite(for_) or not 0.0 < for_ <= LONGEST:
@@ -97,4 +99,5 @@ class Switchboard:
         if not by:
             message = "by says who does it, and is needed"
             raise ValueError(message)
-        self._switching.throw(self._name, Switch(what, time.monotonic() + for_, by, share, endpoint))
+        switch = Switch(what, time.monotonic() + for_, by, share, endpoint)
+        whole(partial(self._switching.throw, self._name, switch))

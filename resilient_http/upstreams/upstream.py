@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from resilient_http.call import Call
+from resilient_http.settings.chaos import ChaosSettings
 from resilient_http.settings.limits import ConcurrencySettings
 from resilient_http.settings.models import UpstreamSettings
 from resilient_http.settings.overrides import frozen, overridden
 from resilient_http.state.adaptive_limit import AdaptiveLimit
+from resilient_http.state.chaos import Chaos, FaultRules
 from resilient_http.state.concurrency import ConcurrencyLimit
 from resilient_http.state.latency import Latency
 from resilient_http.state.leased_bucket import LeasedBucket
@@ -57,7 +60,7 @@ class Record:
     Attributes:
         latency: Of all endpoints together, where hedges go by it.
         pauses: Routes that are to be left alone.
-        repeats, hedges, refusals, rate_decisions, pause_decisions, fallbacks: What was decided, counted.
+        repeats, hedges, refusals, rate_decisions, pause_decisions, fallbacks, faults: What was decided, counted.
     """
 
     latency: Latency = field(default_factory=Latency)
@@ -68,10 +71,11 @@ class Record:
     rate_decisions: Tally = field(default_factory=Tally)
     pause_decisions: Tally = field(default_factory=Tally)
     fallbacks: Tally = field(default_factory=Tally)
+    faults: Tally = field(default_factory=Tally)
 
     def include(self, other: Record) -> None:
         """What was decided for another one, too."""
-        for name in ("repeats", "hedges", "refusals", "rate_decisions", "pause_decisions", "fallbacks"):
+        for name in ("repeats", "hedges", "refusals", "rate_decisions", "pause_decisions", "fallbacks", "faults"):
             getattr(self, name).include(getattr(other, name))
 
 
@@ -97,6 +101,7 @@ class Upstream:
         record: What is known of its calls, whatever the settings.
         routes: Which route a request belongs to, or None without any.
         endpoints: What attempts choose from: `nodes.endpoints`.
+        chaos: What is injected into the calls of each route; None stands for those of no route.
     """
 
     def __init__(
@@ -126,6 +131,7 @@ class Upstream:
         self.observed_limit = self._observed_limit(before)
         self.adaptive = self._adaptive(before)
         self.bucket = self._bucket(before)
+        self.chaos = self._chaos(before)
         self.routes = RouteTable(settings.routes) if settings.routes and enabled else None
         self._compose = compose
         self._by_route: dict[str, Pipeline] = {}
@@ -181,6 +187,7 @@ class Upstream:
             "retries": self.record.repeats.as_dict(),
             "hedges": self.record.hedges.as_dict(),
             "fallbacks": self.record.fallbacks.as_dict(),
+            "chaos": self._chaos_status(now),
             "stale": None if self.memory is None else self.memory.as_dict(),
             "routes": list(self.settings.routes),
             "pipeline": {ring: list(names) for ring, names in self.pipeline.order.items()},
@@ -199,6 +206,29 @@ class Upstream:
 
     def _rate_status(self, bucket: TokenBucket | LeasedBucket, now: float) -> dict[str, Any]:
         return {"tokens": round(bucket.tokens(now), 3), "decisions": self.record.rate_decisions.as_dict()}
+
+    def _chaos_status(self, now: float) -> dict[str, Any] | None:
+        if not self.chaos:
+            return None
+        own = self.chaos.get(None)
+        routes = {route: each.as_dict(now) for route, each in self.chaos.items() if route and each is not own}
+        return {
+            **({} if own is None else own.as_dict(now)),
+            "routes": routes,
+            "injected": self.record.faults.as_dict(),
+        }
+
+    def _chaos(self, before: Upstream | None) -> dict[str | None, Chaos]:
+        found: dict[str | None, Chaos] = {}
+        for route in (None, *self.settings.routes):
+            own = self.settings.chaos if route is None else self.settings.routes[route].chaos
+            if own is None:
+                continue
+            if route is not None and own == self.settings.chaos:
+                found[route] = found[None]
+            else:
+                found[route] = _kept_chaos(own, route, before) or _new_chaos(own)
+        return found
 
     def _budget(self, before: Upstream | None) -> RetryBudget | None:
         of_routes = [route.retry for route in self.settings.routes.values()]
@@ -243,6 +273,19 @@ class Upstream:
         if own.shared:
             return _kept(known, LeasedBucket, own.rate, own.kept)
         return _kept(known, TokenBucket, own.rate, own.kept)
+
+
+def _new_chaos(own: ChaosSettings) -> Chaos:
+    ends = time.monotonic() + own.left(time.time())
+    return Chaos(FaultRules(**own.rules()), ends, seed=own.seed, orders=own.by_header)
+
+
+def _kept_chaos(own: ChaosSettings, route: str | None, before: Upstream | None) -> Chaos | None:
+    """What was there before under the same settings: a reload of something else does not make it last longer."""
+    if before is None or (route is not None and route not in before.settings.routes):
+        return None
+    known = before.settings.chaos if route is None else before.settings.routes[route].chaos
+    return before.chaos.get(route) if known == own else None
 
 
 def _limit_of(own: ConcurrencySettings, most: int, known: ConcurrencyLimit | None) -> ConcurrencyLimit:

@@ -35,6 +35,7 @@ class Run:
     """One life of the thread."""
 
     stop: threading.Event = field(default_factory=threading.Event)
+    woken: threading.Event = field(default_factory=threading.Event)  # from the pause between two questions
     source: Any = None
     failures: int = 0
     next_at: float | None = None
@@ -89,7 +90,15 @@ class Watching(ABC):
         if run is None:
             return None
         run.stop.set()
+        run.woken.set()
         return run.source
+
+    def pace(self, *, interval: float, max_backoff: float, soon: float) -> None:
+        """Other numbers from now on, as the arguments have them; who pauses asks at once."""
+        self._interval, self._max_backoff, self._soon = interval, max_backoff, soon
+        run = self._run
+        if run is not None:
+            run.woken.set()
 
     def end(self) -> None:
         """Have the thread end, and what it waits for. Does not wait for it."""
@@ -124,9 +133,11 @@ class Watching(ABC):
         try:
             while not run.stop.is_set():
                 run.next_at = None
+                run.woken.clear()
                 pause = self._round(run)
                 run.next_at = time.monotonic() + pause
-                run.stop.wait(pause)
+                if not run.stop.is_set():
+                    run.woken.wait(pause)
         finally:
             if self._run is run:  # something that is no Exception ended it
                 self._run, self.running = None, False

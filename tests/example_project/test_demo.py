@@ -1,12 +1,14 @@
 """The demo, as its users start it: it keeps its promises, and leaves nothing running however it ends."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import uuid
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -21,7 +23,13 @@ def mark():
 
 
 @pytest.fixture
-def start(mark, tmp_path):
+def kept(tmp_path_factory):
+    """Where the demo keeps what is to be looked at."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def start(mark, tmp_path, kept):
     """Starts the demo, with its logs in `tmp_path`; whatever the test does, it is gone afterwards."""
     started = []
 
@@ -29,7 +37,7 @@ def start(mark, tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-m", "example_project", *arguments],
             cwd=ROOT,
-            env={**os.environ, MARK: mark, "TMPDIR": str(tmp_path)},
+            env={**os.environ, MARK: mark, "TMPDIR": str(tmp_path), "DEMO_KEPT": str(kept)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -56,6 +64,11 @@ def alive(mark):
     return found
 
 
+def heads(trace):
+    """What the spans of a waterfall are called."""
+    return {re.split(r"  |\n", line.strip())[0] for line in trace.splitlines()}
+
+
 def read_until(process, text):
     """The output of the demo, up to the line that holds `text`."""
     lines = []
@@ -66,7 +79,7 @@ def read_until(process, text):
     raise AssertionError(f"{text!r} was not told; told was:\n{''.join(lines)}")
 
 
-def test_short_demo_keeps_the_promises_and_leaves_nothing_running(start, mark, tmp_path):
+def test_short_demo_keeps_the_promises_and_leaves_nothing_running(start, mark, tmp_path, kept):
     process = start("--quick")
     told = read_until(process, "services started")
     assert len(alive(mark)) >= 7, "the demo and its services carry the mark, else this test would see nothing"
@@ -77,6 +90,10 @@ def test_short_demo_keeps_the_promises_and_leaves_nothing_running(start, mark, t
     assert "The promises of resilient_http hold." in told
     assert alive(mark) == []
     assert list(tmp_path.iterdir()) == [], "the logs are removed when all went well"
+    trace = (kept / "checkout.txt").read_text()
+    assert {"shop: GET pricing 200", "pricing: GET payments 200", "payments: GET"} <= heads(trace)
+    assert "retry: " in trace
+    assert ET.parse(kept / "checkout.svg").getroot().tag.endswith("svg")
 
 
 @pytest.mark.parametrize(

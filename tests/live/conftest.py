@@ -10,8 +10,8 @@ WAYS = [Caller(kind, backend) for kind in ("sync", "asyncio", "trio") for backen
 AIOHTTP = [Caller("asyncio", backend, "aiohttp") for backend in ("httpx", "httpx2")]
 # What bytes do on their way; what is decided above the engine is decided alike over each.
 ON_AIOHTTP = (
-    "cancellation", "client", "connections", "deadline", "deadline_table", "health", "hedge", "logical_host", "retry",
-    "stall", "streams",
+    "cancellation", "chaos", "client", "connections", "deadline", "deadline_table", "health", "hedge", "logical_host",
+    "retry", "stall", "streams",
 )  # fmt: skip
 
 

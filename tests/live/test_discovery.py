@@ -308,7 +308,10 @@ def test_a_value_that_is_no_endpoint_is_left_out_and_told_once(mocked, caplog):
     assert nodes(resilience) == ["http://n1"]
     assert status(resilience)["left_out"] == 1
     assert [record.message for record in caplog.records] == [
-        "discovery of payments: 1 values of tests.live.sources.Steps are no endpoints"
+        (
+            "discovery of payments: 1 values of tests.live.sources.Steps cannot be its endpoints "
+            "(http://n2: an endpoint carries no credentials; pass auth= to the client)"
+        )
     ]
 
 
@@ -572,3 +575,22 @@ def test_a_listener_that_closes_everything_is_not_held_up(mocked):
     client.get("http://payments/")
     source.says = OSError()
     within(3.0, lambda: not threads())
+
+
+def test_an_object_of_the_users_goes_on_when_a_number_changes():
+    source = Steps(["http://a"], every=None)
+    with (
+        Resilience(settings(source, confirm_after=None, interval=600.0)) as resilience,
+        resilience.client(transport=httpx.MockTransport(lambda request: httpx.Response(200))) as client,
+    ):
+        client.get("http://payments/")
+        (thread,) = threads()
+
+        resilience.reload(settings(source, confirm_after=None))
+        source.says = ["http://b"]
+        within(3.0, lambda: nodes(resilience) == ["http://b"])  # without a call, and not in 600 s
+        assert threads() == [thread]
+        assert source.closed == 0
+
+        resilience.reload(settings(Steps(["http://c"])))
+        within(3.0, lambda: source.closed)

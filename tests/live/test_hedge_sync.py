@@ -207,6 +207,15 @@ def test_a_connection_that_another_request_has_by_now_is_never_cut(backend, faul
     assert hedges()["lost"] > 10
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT is KeyboardInterrupt, also where a shell has started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_when_the_caller_is_interrupted_both_attempts_end(backend, fault_server):
     node = fault_server(hang())
     with payments(backend, node.url) as resilience, resilience.client() as client:

@@ -1,7 +1,7 @@
 """Django, set up once, and the upstream that the project's views call."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import django
@@ -21,9 +21,9 @@ def anyio_backend() -> str:
 def payments(fault_server: Callable[..., Any], settings: Any) -> Callable[..., Any]:
     """Starts the upstream "payments" and names it in RESILIENT_HTTP, beside other settings."""
 
-    def start(script: Any = None, **others: Any) -> Any:
+    def start(script: Any = None, own: Mapping[str, Any] | None = None, **others: Any) -> Any:
         server = fault_server(script)
-        settings.RESILIENT_HTTP = {"UPSTREAMS": {"payments": {"ENDPOINTS": [server.url]}}, **others}
+        settings.RESILIENT_HTTP = {"UPSTREAMS": {"payments": {"ENDPOINTS": [server.url], **(own or {})}}, **others}
         return server
 
     return start

@@ -102,6 +102,20 @@ def test_what_lets_others_in_is_a_warning_of_a_deployment(settings):
     assert [id_ for id_, _ in advice(deploy=True)] == ["W101"]
 
 
+def test_faults_that_are_injected_are_a_mistake_unless_they_are_allowed_and_then_a_warning_of_a_deployment(settings):
+    own = {"ENDPOINTS": ["http://10.0.0.1:8080"], "CHAOS": {"ERROR": 503, "LASTS": 60}}
+    settings.DEBUG = False
+    settings.RESILIENT_HTTP = {"UPSTREAMS": {"payments": own}}
+    (error,) = run_checks(tags=["resilient_http"])
+    assert error.id == "resilient_http.E001"
+    assert error.msg.startswith('RESILIENT_HTTP["UPSTREAMS"]["payments"]["CHAOS"]: faults are injected where the root')
+
+    settings.RESILIENT_HTTP = {"CHAOS": {"ALLOWED": ["payments"]}, "UPSTREAMS": {"payments": own}}
+    assert advice() == []
+    ((id_, message),) = advice(deploy=True)
+    assert (id_, "faults are injected into its calls, for 60 s" in message) == ("W106", True)
+
+
 def test_a_call_that_outlives_gunicorns_worker_is_a_warning(settings, monkeypatch):
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "--timeout 20")
     settings.RESILIENT_HTTP = {"INBOUND": {"TIMEOUT": None}, "DEFAULTS": {"TIMEOUT": {"TOTAL": 60.0}}}

@@ -10,7 +10,7 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 
-from resilient_http import DeadlineExceeded, SettingsError
+from resilient_http import DeadlineExceeded, SettingsError, chaos_header
 from resilient_http_django import get_client, get_resilience
 from resilient_http_django.middleware import ResilientHttpMiddleware
 from tests.live.servers import answer, echo, gated, hang
@@ -80,6 +80,18 @@ def test_the_inbound_trace_reaches_the_upstream(payments, get, kind):
     assert received.header("traceparent") == parent("a")
     assert received.header("tracestate") == "vendor=1"
     assert received.header("baggage") is None
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_a_signed_header_has_a_fault_injected_into_the_calls_of_its_request_alone(payments, get, kind):
+    key = "not-a-secret-of-anybody"
+    payments(answer(200, "paid"), CHAOS={"ALLOWED": ["payments"], "KEY": key}, own={"CHAOS": {"BY_HEADER": True}})
+
+    chosen = get(f"/{kind}/charge", **{"X-Chaos": chaos_header(key, "payments", error={"status": 418, "body": "tea"})})
+
+    assert chosen.json()["body"] == "tea"
+    assert get(f"/{kind}/charge", **{"X-Chaos": "forged"}).json()["body"] == "paid"
+    assert get(f"/{kind}/charge").json()["body"] == "paid"
 
 
 def test_a_streaming_body_keeps_the_deadline_after_the_middleware_has_returned(payments):

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from resilient_http import chaos_header
 from tests.live.servers import answer, echo, gated, hang
 from tests.resilient_http_fastapi.service import make_app
 
@@ -54,6 +55,22 @@ async def test_the_scope_follows_a_plain_endpoint_into_its_thread(payments):
 
     assert response.json()["budget"] == 0.95
     assert server.requests[0].header("traceparent") == parent("a")
+
+
+@pytest.mark.parametrize("kind", [*ENDPOINTS, "named", "in-scope"])
+async def test_a_signed_header_has_a_fault_injected_into_the_calls_of_its_request_alone(payments, kind):
+    key = "not-a-secret-of-anybody"
+    _, settings = payments(answer(200, "paid"), chaos={"allowed": ["payments"], "key": key})
+    settings["upstreams"]["payments"] |= {"chaos": {"by_header": True}}
+    app = make_app(settings)
+
+    chosen = await get(
+        app, f"/{kind}/charge", **{"X-Chaos": chaos_header(key, "payments", error={"status": 418, "body": "tea"})}
+    )
+
+    assert chosen.json()["body"] == "tea"
+    assert (await get(app, f"/{kind}/charge", **{"X-Chaos": "forged"})).json()["body"] == "paid"
+    assert (await get(app, f"/{kind}/charge")).json()["body"] == "paid"
 
 
 @pytest.mark.parametrize("value", ["60000", "-1", "soon"])

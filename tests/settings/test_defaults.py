@@ -83,6 +83,7 @@ def test_the_defaults_of_an_upstream_are_those_of_the_design():
         "priority": None,
         "priority_header": None,
         "fallback": None,
+        "chaos": None,
         "middleware": {"call": (), "attempt": ()},
         "balance": {
             "by": "p2c",
@@ -129,6 +130,7 @@ def test_the_defaults_at_the_root_are_those_of_the_design():
         "watch": None,
         "telemetry": {"traces": True, "metrics": True, "query": ()},
         "logging": {"calls": True, "fold": 10.0, "headers": HARMLESS, "body": 0, "redact_httpx": True},
+        "chaos": {"allowed": (), "key": None, "header": "x-chaos"},
         "console": {"token": None, "actions": True, "span": 300.0, "degraded": 50},
         "upstreams": {},
         "guards": {},

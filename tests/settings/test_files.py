@@ -29,6 +29,9 @@ fallback.response.body = { found = false }
 endpoints = ["http://10.0.0.3:8080"]
 circuit.outcomes = { 429 = "failure" }
 """
+BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 9)}]\n" for at in range(1, 30)
+)  # 9 to the 30th
 YAML = """
 $schema: https://example.com/settings.schema.json
 inbound: {timeout: 5}
@@ -115,6 +118,10 @@ def test_a_byte_order_mark_is_no_content(written):
         ("a.yaml", "upstreams:\n  ? [a]\n  : {}", "is no text"),
         ("a.yaml", "upstreams: &a\n  b: *a", "it contains itself"),
         ("a.yaml", "a: [", "(at line 1)"),
+        ("a.yaml", BOMB, "it holds more than 100000 values, aliases counted each time"),
+        ("a.yaml", "a: " + "[" * 5_000 + "]" * 5_000, "nested too deeply"),
+        ("a.json", '{"a":' * 100_000 + "1" + "}" * 100_000, "nested too deeply"),
+        ("a.toml", "a = " + "[" * 5_000 + "]" * 5_000, "nested too deeply"),
         ("a.yaml", "a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
         ("a.yaml", "a: 1\n---\nb: 2", "but found another document"),
         ("a.yaml", "- a", "a mapping is needed, not list"),

@@ -835,13 +835,50 @@ def test_it_is_a_value_error_and_pickles():
         {"upstreams": {"payments": {"discovery": {"token": "hunter2"}}}},
         {"upstreams": {"payments": {"discovery": "http://:hunter2@n1"}}},
         {"upstreams": {"payments": {"token": "hunter2"}}},
+        {"upstreams": {"payments": {"endpoints": ["http://user:hunt me er2@n1"]}}},
+        {"shared": {"pasword": "hunter2"}},
+        {"shared": {"redis": "redis://:hunter2@n1", "interval": 9}},
     ],
 )
-def test_credentials_are_not_in_the_message(raw):
+def test_credentials_are_neither_in_the_message_nor_in_the_value(raw):
     error = refused(**raw)
-    told = "".join(traceback.format_exception(error)) + repr(error)
+    told = "".join(traceback.format_exception(error)) + repr(error) + repr(error.value)
     for secret in ("hunt", "er2"):
         assert secret not in told
+
+
+@pytest.mark.parametrize("value", [10**20, 10**5000, -(10**20)], ids=["20", "5000", "minus"])
+@pytest.mark.parametrize("path", ["circuit.window", "retry.max_attempts", "timeout.total"])
+def test_a_number_of_very_many_digits_is_refused_and_not_written_out(path, value):
+    error = refused_in_payments(**nested(path, value))
+    assert "a number of at most 64 bits is needed" in str(error)
+    assert len(str(error)) < 300
+
+
+def test_a_long_value_is_shown_by_its_beginning():
+    assert str(refused(zone=["a" * 1000], backend="b" * 1000)).count("b") < 300
+
+
+def _chain() -> dict:
+    root: dict = {}
+    below = root
+    for _ in range(5_000):
+        below["a"] = {}
+        below = below["a"]
+    return root
+
+
+def _circle() -> dict:
+    circle: dict = {}
+    circle["a"] = circle
+    return circle
+
+
+@pytest.mark.parametrize("deep", [_chain(), _circle()], ids=["deep", "circle"])
+def test_what_is_nested_too_deeply_is_a_mistake(deep):
+    assert "nested too deeply" in str(refused(defaults=deep))
+    with pytest.raises(SettingsError, match="RESILIENT_HTTP: nested too deeply"):
+        Settings.from_upper_case({"DEFAULTS": deep})
 
 
 @pytest.mark.parametrize("value", ["http://n1", {"url": "http://n1"}, 5, None])

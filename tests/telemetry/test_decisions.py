@@ -151,6 +151,20 @@ def test_a_fallback_is_told(kind, fault_server, spans):
     assert any(name == "note" and told["why"].startswith("fallback") for name, told in events(spans.calls[0]))
 
 
+def test_an_injected_fault_is_told_by_its_call(kind, fault_server, spans):
+    (url, chaos) = fault_server(answer()).url, {"error": 500, "lasts": 60}
+    root = {"chaos": {"allowed": ["payments"]}}
+    own = {"endpoints": [url], "retry": None, "chaos": chaos}
+    caller = Caller(kind, "httpx")
+
+    async def body(client):
+        await client.get("http://payments/charges")
+
+    caller.run(caller.resilience({**root, "upstreams": {"payments": own}}), body)
+    notes = [told["why"] for name, told in events(spans.calls[0]) if name == "note"]
+    assert notes == ["chaos: 500 injected (attempt 1, by settings)"]
+
+
 def test_a_passed_deadline_is_an_error_with_nothing_left(kind, fault_server, spans):
     error = run(kind, [fault_server(hang())], seconds=0.3)
 

@@ -146,6 +146,15 @@ def test_a_fallback_is_counted(kind, fault_server, measured):
     assert measured.of("fallbacks") == {("payments", "fixed"): 1}
 
 
+def test_injected_faults_are_counted_by_kind(kind, fault_server, measured):
+    own = {"endpoints": [fault_server(answer()).url], "retry": None}
+    own["chaos"] = {"latency": 0.01, "error": 503, "lasts": 60}
+    settings = {"chaos": {"allowed": ["payments"]}, "upstreams": {"payments": own}}
+    run(kind, [], times=2, resilience=Caller(kind, "httpx").resilience(settings))
+
+    assert measured.of("chaos.faults") == {("payments", "error"): 2, ("payments", "latency"): 2}
+
+
 def test_a_call_that_was_cancelled_is_no_failure(fault_server, measured):
     node, cancellation = fault_server(hang()), Cancellation()
     cancellation.request()

@@ -39,6 +39,31 @@ def test_what_is_no_endpoint_is_left_out_and_counted():
     answer = read_answer(said, None)
     assert [each.url for each in answer.endpoints] == ["http://n1"]
     assert answer.left_out == len(said) - 1
+    assert answer.wrong == (
+        "a value without a host: an origin like http://10.0.0.1:8080 is needed",
+        "ftp://n3: an origin like http://10.0.0.1:8080 is needed",
+        "http://n4: an endpoint carries no credentials; pass auth= to the client",
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ("http://n5:81/path?hunter2", "http://n5:81: an endpoint is an origin, without path or query"),
+        ({"url": "http://n8", "weight": 0}, "http://n8: Input should be greater than 0"),
+        ("http://n6\nforged", "http://n6forged: an origin like"),
+        ("https://n7", "https://n7: the others are http"),
+        (b"hunter2", "a URL or a mapping is needed, not bytes"),
+        ("hunter2", "a value without a host"),
+        ({"url": "http://n8", "hunter2": 1}, "http://n8: "),
+        ("http://me:hunter2@n9:x", "a value without a host: not a URL"),
+    ],
+)
+def test_what_is_wrong_with_what_is_left_out_is_told_without_secrets(said, wrong):
+    (told,) = read_answer(["http://n1", "http://n2", said], None).wrong
+    assert wrong in told
+    assert "hunter2" not in told
+    assert "\n" not in told
 
 
 @pytest.mark.parametrize(

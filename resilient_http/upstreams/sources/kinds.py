@@ -31,6 +31,13 @@ def make_source(settings: DiscoverySettings, library: Any) -> Any:
     return settings.source() if inspect.isclass(settings.source) else settings.source
 
 
+def goes_on(before: DiscoverySettings | None, settings: DiscoverySettings | None) -> bool:
+    """Whether the source of the ones is that of the others: a user's object is, for it knows nothing of our numbers."""
+    if before is None or settings is None or before == settings:
+        return before == settings
+    return settings.source is not None and settings.source is before.source and not inspect.isclass(settings.source)
+
+
 def where(settings: DiscoverySettings) -> str:
     """What is asked, for people. The settings see to it that no URL holds credentials."""
     if settings.dns is not None:
