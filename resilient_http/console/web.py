@@ -12,7 +12,8 @@ Whoever asks has been let in by the adapter: by its framework's means, or becaus
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,12 +133,13 @@ class Web:
             return
         self._streams += 1
         try:
-            async for event in self._events(process or ALL):
-                yield event
+            async with aclosing(self._events(process or ALL)) as events:
+                async for event in events:
+                    yield event
         finally:
             self._streams -= 1
 
-    async def _events(self, process: str) -> AsyncIterator[bytes]:
+    async def _events(self, process: str) -> AsyncGenerator[bytes, None]:
         before: dict[str, Any] | None = None
         ends = anyio.current_time() + LASTS
         while anyio.current_time() < ends:
