@@ -45,6 +45,7 @@ def _sum(rows: list[Row]) -> Row:
         "pool": _added(of("pool")),
         "switches": _by(of("switches"), lambda each: (each["what"], each["by"]), _longest),
         "discovery": max(of("discovery"), key=lambda each: bool(each["failing"]), default=None),
+        "chaos": next(iter(of("chaos")), None),
         **{key: _added(of(key)) for key in ("pauses", "retries", "hedges", "fallbacks")},
     }
 

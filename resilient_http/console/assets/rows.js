@@ -169,6 +169,7 @@ function facts(row) {
     ["retries", counts(row.retries)], ["hedges", counts(row.hedges)], ["fallbacks", counts(row.fallbacks)],
   ];
   if (row.discovery) found.push(["nodes from", `${row.discovery.where}${row.discovery.failing ? ", which fails" : ""}`]);
+  if (row.chaos) found.push(["faults on purpose", counts(row.chaos.injected)]);
   if (row.routes && row.routes.length) found.push(["routes", row.routes.join(", ")]);
   if (row.pipeline) found.push(["policies", [...row.pipeline.call, ...row.pipeline.attempt].join(" → ")]);
   return found;
