@@ -15,7 +15,7 @@ BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := django,fastapi,otel,httpx2,aiohttp,http2,redis,dns,yaml,watch,dev
+EXTRAS := django,fastapi,otel,httpx2,aiohttp,http2,redis,dns,yaml,watch,top,dev
 
 .PHONY: help
 help:  ## Show the targets

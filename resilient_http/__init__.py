@@ -9,6 +9,7 @@ import typing
 if typing.TYPE_CHECKING:
     from resilient_http.answers import Answer, answer_to
     from resilient_http.client import AsyncClient, Client
+    from resilient_http.commands.asking import ConsoleCommand, console_commands
     from resilient_http.errors import (
         Cancelled,
         CircuitOpen,
@@ -46,6 +47,7 @@ __all__ = [
     "Cancelled",
     "CircuitOpen",
     "Client",
+    "ConsoleCommand",
     "DeadlineExceeded",
     "Discovered",
     "DiscoverySource",
@@ -67,6 +69,7 @@ __all__ = [
     "answer_to",
     "call_options",
     "chaos_header",
+    "console_commands",
     "deadline",
     "detached",
     "enter_scope",
@@ -86,6 +89,7 @@ _HOMES = {
     "Cancelled": "errors",
     "CircuitOpen": "errors",
     "Client": "client",
+    "ConsoleCommand": "commands.asking",
     "DeadlineExceeded": "errors",
     "Discovered": "upstreams.sources.source",
     "DiscoverySource": "upstreams.sources.source",
@@ -107,6 +111,7 @@ _HOMES = {
     "answer_to": "answers",
     "call_options": "settings.overrides",
     "chaos_header": "settings.chaos_header",
+    "console_commands": "commands.asking",
     "deadline": "scope",
     "detached": "scope",
     "enter_scope": "scope",

@@ -14,13 +14,17 @@ from types import ModuleType
 
 from resilient_http.errors import SettingsError
 
-COMMANDS: tuple[str, ...] = ("check", "dashboards", "plan", "schema", "simulate")
+COMMANDS: tuple[str, ...] = (
+    "calls", "check", "circuit", "dashboards", "plan", "schema", "simulate", "status", "top",
+)  # fmt: skip
 UNUSABLE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the subcommand that the arguments name; the exit status."""
-    parser = argparse.ArgumentParser(prog="resilient-http", description="Look at settings, and try them out.")
+    parser = argparse.ArgumentParser(
+        prog="resilient-http", description="Look at settings and try them out, and look at a service that runs."
+    )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     modules = {name: import_module(f"resilient_http.commands.{name}") for name in COMMANDS}
     for name, module in modules.items():

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from resilient_http import plan, resilience
+from resilient_http import ConsoleCommand, console_commands, plan, resilience
 from resilient_http.answers import Answer, answer_to
 from resilient_http.engines.backend import load_backend
 from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError, SettingsMistake
@@ -37,6 +37,7 @@ __all__ = [
     "Cancelled",
     "CircuitOpen",
     "Client",
+    "ConsoleCommand",
     "DeadlineExceeded",
     "Discovered",
     "DiscoverySource",
@@ -58,6 +59,7 @@ __all__ = [
     "answer_to",
     "call_options",
     "chaos_header",
+    "console_commands",
     "deadline",
     "detached",
     "enter_scope",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -202,6 +202,15 @@ class Entry:
         fields = {name: getattr(self, name) for name in FIELDS}
         fields["fault"] = self.fault.value if self.fault else None
         return fields
+
+    @classmethod
+    def told(cls, fields: Mapping[str, Any]) -> Entry:
+        """An entry of which as_dict() has told; without its fault, which its text does not need."""
+        entry = cls(fields["number"], fields["started"])
+        for name in FIELDS:
+            if name != "fault":
+                setattr(entry, name, fields[name])
+        return entry
 
     def __str__(self) -> str:
         result = (str(self.status) if self.status else "no answer") if self.error is None else self.error

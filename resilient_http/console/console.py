@@ -155,6 +155,22 @@ class Console:
         done = action.model_dump(exclude={"by"}, exclude_none=True)
         return {"done": done, "by": name, "reaches": reaches, "pid": os.getpid()}
 
+    def flush(self, within: float) -> bool:
+        """Wait until the other processes can hear of what was done here.
+
+        Args:
+            within: Seconds.
+
+        Returns:
+            False where their Redis does not answer in that time.
+        """
+        until = time.monotonic() + within
+        while self._gathering is not None and self._gathering.status()["actions_to_tell"]:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        return True
+
     def admits(self, authorization: str | None) -> bool:
         """Whether that header has the token of the settings."""
         token = self.settings.token

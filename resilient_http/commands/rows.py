@@ -1,0 +1,49 @@
+"""Rows: a snapshot of a console as a table for a terminal, the upstream with most trouble first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from resilient_http.simulate.table import number, seconds, share
+
+TITLES = ("upstream", "calls/s", "success", "p50", "p95", "p99", "circuits", "in flight", "queued", "budget", "trouble")
+NAMES = 1  # columns that stand to the left
+
+Row = dict[str, Any]
+
+
+def rows(snapshot: dict[str, Any]) -> list[tuple[float, tuple[str, ...]]]:
+    """Each upstream: how much trouble it has (0 for none), and its cells."""
+    found = [(float(row["trouble"]["score"]), _cells(name, row)) for name, row in snapshot["upstreams"].items()]
+    return sorted(found, key=lambda each: (-each[0], each[1]))
+
+
+def title(snapshot: dict[str, Any]) -> str:
+    """Whose they are."""
+    processes = snapshot["processes"]
+    own = next(each for each in processes if each["process"] == snapshot["answered_by"])
+    if snapshot["shown"] == "all" and len(processes) > 1:
+        return f"{len(processes)} processes, the last minute"
+    other = "" if snapshot["gathered"] else "; other workers are not seen without a shared Redis"
+    return f"process {own['pid']} at {own['host']}, the last minute{other}"
+
+
+def _cells(name: str, row: Row) -> tuple[str, ...]:
+    traffic, limit, budget = row["traffic"], row["concurrency"], row["retry_budget"]
+    return (
+        name,
+        number(traffic["rate"]),
+        share(traffic["success"]),
+        *(seconds(traffic[quantile]) for quantile in ("p50", "p95", "p99")),
+        _circuits(row),
+        f"{limit['in_flight']}/{limit['limit']}",
+        str(limit["queued"]),
+        "-" if budget is None else number(budget["tokens"]),
+        "; ".join(row["trouble"]["why"]),
+    )
+
+
+def _circuits(row: Row) -> str:
+    states = Counter(each["circuit"]["state"] for each in row["endpoints"] if each["circuit"] is not None)
+    return ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "-"

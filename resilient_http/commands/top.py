@@ -1,0 +1,66 @@
+"""Watch the upstreams of a running service, live; the one with most trouble stands first. Ctrl-C ends it.
+
+Needs rich, of the extra `top`: pip install "resilient-http[top]"
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from resilient_http.commands.asking import Asked, address, remote
+from resilient_http.commands.rows import NAMES, TITLES, rows, title
+from resilient_http.console.remote import NoConsoleError
+from resilient_http.errors import SettingsError
+
+EVERY = 1.0  # seconds
+BAD, DOUBTFUL = 30.0, 5.0  # scores
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Whose, and for how long."""
+    address(parser)
+    parser.add_argument("--seconds", type=float, help="how long (default: until Ctrl-C)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw it anew each second. While the service does not answer, what is known stays, and the caption says so."""
+    if find_spec("rich") is None:
+        message = 'top: needs rich, of the extra top: pip install "resilient-http[top]"'
+        raise SettingsError(message, path="top")
+    console, live = import_module("rich.console"), import_module("rich.live")
+    screen = console.Console()
+    with remote(options) as asked:
+        table = _table(asked.snapshot())  # before the screen is taken: what is wrong from the start is said as an error
+        ends = time.monotonic() + (options.seconds or float("inf"))
+        with live.Live(table, console=screen, screen=screen.is_terminal, auto_refresh=False) as shown:
+            while time.monotonic() < ends:
+                time.sleep(EVERY)
+                table = _next(asked, table)
+                shown.update(table, refresh=True)
+    return 0
+
+
+def _next(asked: Asked, table: Any) -> Any:
+    try:
+        return _table(asked.snapshot())
+    except NoConsoleError as exc:
+        table.caption, table.caption_style = import_module("rich.text").Text(str(exc)), "red"
+        return table
+
+
+def _table(snapshot: dict[str, Any]) -> Any:
+    tables, text = import_module("rich.table"), import_module("rich.text")
+    at = time.strftime("%H:%M:%S", time.localtime(snapshot["time"]))
+    table = tables.Table(title=text.Text(f"{title(snapshot)}, at {at}"), expand=True, box=None)
+    for place, name in enumerate(TITLES):
+        last = place == len(TITLES) - 1
+        table.add_column(name, justify="left" if place < NAMES or last else "right", no_wrap=not last)
+    for score, cells in rows(snapshot):
+        # Names and reasons are others' words: text, and no markup.
+        style = "red" if score >= BAD else "yellow" if score >= DOUBTFUL else ""
+        table.add_row(*(text.Text(cell) for cell in cells), style=style)
+    return table
