@@ -68,6 +68,13 @@ pictures: $(READY)  ## Draw the pictures of the docs anew, with the simulation
 	@$(BIN)/python docs/pictures/draw.py
 	@$(BIN)/python docs/pictures/scenarios.py
 
+.PHONY: screenshots
+screenshots: $(READY)  ## Take the pictures of the live page anew, in Chromium
+	@.ci/provide chromium chromium
+	@.ci/provide chromedriver chromium-driver
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[docs]' -c constraints.txt
+	@$(BIN)/python docs/pictures/screenshots.py
+
 .PHONY: reference
 reference: $(READY)  ## Write the tables of docs/settings.md and its JSON Schema anew, from the models
 	@$(BIN)/python docs/reference.py

@@ -28,7 +28,7 @@ async def serve(client: str, directory: Path, screen: Screen) -> int:
         for service in cluster.services:
             screen.line(f"  {service.name:<12} {service.url}   pid {service.pid}")
         screen.line(f"  logs         {cluster.directory}")
-        for title, commands in _suggestions(cluster):
+        for title, commands in _suggestions(cluster, live=client != "bare"):
             screen.line()
             screen.line(screen.paint(title, BOLD))
             width = max(len(command) for command, _ in commands)
@@ -38,7 +38,7 @@ async def serve(client: str, directory: Path, screen: Screen) -> int:
     return 0
 
 
-def _suggestions(cluster: Cluster) -> list[tuple[str, list[tuple[str, str]]]]:
+def _suggestions(cluster: Cluster, *, live: bool) -> list[tuple[str, list[tuple[str, str]]]]:
     sync, asynchronous = cluster.checkouts(42)
     node = cluster.nodes[0]
     return [
@@ -69,6 +69,7 @@ def _suggestions(cluster: Cluster) -> list[tuple[str, list[tuple[str, str]]]]:
                     "circuits, budget, limits as the shop sees them; also: /settings",
                 ),
                 (f"curl -s {cluster.pricing.url}/status", "as pricing sees them"),
+                *([(f"{cluster.pricing.url}/resilience/", "the live page of pricing, for a browser")] if live else []),
             ],
         ),
     ]

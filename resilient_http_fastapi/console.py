@@ -59,7 +59,7 @@ def dashboard(
     app.include_router(_router(APIRoute, [*guards, Depends(same_origin)], who), prefix=prefix, include_in_schema=False)
 
 
-def on_this_machine(request: Request) -> None:
+async def on_this_machine(request: Request) -> None:
     """Lets in who is on the same machine and asks for it by that name: not another site that a browser has open.
 
     Raises:
@@ -75,7 +75,7 @@ def on_this_machine(request: Request) -> None:
         raise HTTPException(403, "without a guard, the live page is at http://localhost or http://127.0.0.1 alone")
 
 
-def same_origin(request: Request) -> None:
+async def same_origin(request: Request) -> None:
     """Refuses what a page of another site has a browser send.
 
     Raises:
@@ -103,20 +103,22 @@ def _router(kind: type[APIRoute], dependencies: list[Dependency], who: Who) -> A
     router = APIRouter(route_class=kind, dependencies=dependencies)
 
     @router.get("")
-    def to_the_page(request: Request) -> Response:
+    async def to_the_page(request: Request) -> Response:
         return RedirectResponse(f"{request.url.path}/")
 
     @router.get("/")
-    def page(request: Request) -> Response:
+    async def page(request: Request) -> Response:
         return _response(_web(request).page())
 
     @router.get("/snapshot.json")
-    def snapshot(request: Request, process: str | None = None) -> Response:
-        return _response(_web(request).snapshot(process))
+    async def snapshot(request: Request, process: str | None = None) -> Response:
+        web = _web(request)
+        return _response(await web.aside(web.snapshot, process))
 
     @router.get("/settings.json")
-    def settings(request: Request, upstream: str | None = None) -> Response:
-        return _response(_web(request).settings(upstream))
+    async def settings(request: Request, upstream: str | None = None) -> Response:
+        web = _web(request)
+        return _response(await web.aside(web.settings, upstream))
 
     @router.get("/events")
     async def events(request: Request, process: str | None = None) -> Response:
@@ -125,8 +127,8 @@ def _router(kind: type[APIRoute], dependencies: list[Dependency], who: Who) -> A
 
     @router.post("/actions")
     async def actions(request: Request) -> Response:
-        body = await request.body()
-        return _response(_web(request).act(body, request.headers.get("content-type"), who(request)))
+        web, body = _web(request), await request.body()
+        return _response(await web.aside(web.act, body, request.headers.get("content-type"), who(request)))
 
     return router
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.live.browser import Browser, find_chromium
 from tests.live.dnsmasq import Dnsmasq, find_dnsmasq
 from tests.live.etcd import Etcd, find_etcd
 from tests.live.nginx import HELLO, Nginx, find_nginx
@@ -152,6 +153,16 @@ def rotel(tmp_path: Path) -> Iterator[Rotel]:
         pytest.fail("this test needs rotel; install it with: pip install rotel")
     with Rotel(command, tmp_path) as receiver:
         yield receiver
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A real Chromium. A missing one fails the test, as a missing nginx does."""
+    commands = find_chromium()
+    if commands is None:
+        pytest.fail("this test needs Chromium; install it with: apt-get install chromium chromium-driver")
+    with Browser(commands, tmp_path_factory.mktemp("chromium")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

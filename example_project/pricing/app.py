@@ -10,7 +10,7 @@ from example_project.observed import observe
 from example_project.pricing import bare, quotes
 from example_project.pricing.settings import CLIENT, PATIENCE, RESILIENT_HTTP
 from resilient_http import Resilience
-from resilient_http_fastapi import ResilientHttpMiddleware, get_resilience
+from resilient_http_fastapi import ResilientHttpMiddleware, dashboard, get_resilience
 
 observe("pricing")
 app = FastAPI(title="pricing", debug=True)
@@ -20,6 +20,7 @@ if CLIENT == "bare":
 else:
     app.add_middleware(ResilientHttpMiddleware, settings=RESILIENT_HTTP)
     app.include_router(quotes.router)
+    dashboard(app)  # without a guard: in debug mode, for this machine alone
 
     @app.get("/status")
     async def status(resilience: Annotated[Resilience, Depends(get_resilience)]) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class Gathering:
         self._done: set[str] = set()
         self._asked_at = -WANTED
         self._next_at = 0.0
+        self._hurries = False
         self.others: dict[str, dict[str, Any]] = {}
 
     @property
@@ -81,8 +82,7 @@ class Gathering:
         self._asked_at = time.monotonic()
         self._sharing.begin()
         if waited:
-            self._next_at = 0.0
-            self._sharing.wake()
+            self._hurry()
 
     def publish(self, action: Action, by: str) -> None:
         """It has been done here; the others are to do it too. Kept until Redis is there."""
@@ -90,7 +90,10 @@ class Gathering:
         self._done.add(name)
         self._outbox.append((name, action, by, time.monotonic()))
         self._sharing.begin()
-        self._next_at = 0.0
+        self._hurry()
+
+    def _hurry(self) -> None:
+        self._hurries = True
         self._sharing.wake()
 
     # In the thread of Sharing
@@ -98,9 +101,9 @@ class Gathering:
     def exchange(self, redis: Any) -> None:
         """Say, hear, act; now and then."""
         now = time.monotonic()
-        if now < self._next_at:
+        if now < self._next_at and not self._hurries:
             return
-        self._next_at = now + EVERY
+        self._hurries = False
         self._send(redis, now)
         looks = now - self._asked_at < WANTED
         pipe = redis.pipeline(transaction=False)
@@ -113,6 +116,8 @@ class Gathering:
         if wanted:
             self._say(redis)
         self.others = self._hear(redis) if looks else {}
+        # Last: a round that failed is to be tried again at once, so that nobody believes that Redis is there.
+        self._next_at = now + EVERY
 
     def alone(self) -> None:
         """Redis is away: this process is all that can be shown."""

@@ -8,24 +8,26 @@ import hashlib
 from html import escape
 from importlib.resources import files
 
-HERE = files("resilient_http.console")
+SCRIPTS = ("elements.js", "charts.js", "waterfall.js", "rows.js", "dialog.js", "page.js")  # each knows those before it
 
 
 @functools.cache
 def _part(name: str) -> str:
-    return HERE.joinpath(name).read_text(encoding="utf-8")
+    return files("resilient_http.console").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
-    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+@functools.cache
+def _script() -> str:
+    return "\n".join(map(_part, SCRIPTS))
 
 
-STYLE, SCRIPT = _part("page.css"), _part("page.js")
-POLICY = "; ".join((
-    "default-src 'none'", f"script-src {_hash(SCRIPT)}", f"style-src {_hash(STYLE)}", "connect-src 'self'",
-    "img-src data:", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
-))  # fmt: skip
-"""What the page may do (Content-Security-Policy, level 3): run this script alone, ask its own server alone."""
+@functools.cache
+def policy() -> str:
+    """What the page may do (Content-Security-Policy, level 3): run its own script, ask its own server, no more."""
+    return "; ".join((
+        "default-src 'none'", f"script-src {_hash(_script())}", f"style-src {_hash(_part('page.css'))}",
+        "connect-src 'self'", "img-src data:", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'",
+    ))  # fmt: skip
 
 
 def page(*, csrf: str = "", acts: bool = True) -> str:
@@ -35,9 +37,11 @@ def page(*, csrf: str = "", acts: bool = True) -> str:
         csrf: What it is to send as X-CSRFToken; "" for nothing.
         acts: Whether it offers actions.
     """
-    head, _, tail = _part("page.html").partition("<!-- script -->")
-    before, _, after = head.partition("<!-- style -->")
-    values = {"@csrf@": escape(csrf, quote=True), "@acts@": "true" if acts else "false"}
-    for name, value in values.items():
-        after = after.replace(name, value)
-    return f"{before}<style>{STYLE}</style>{after}<script>{SCRIPT}</script>{tail}"
+    head, _, rest = _part("page.html").partition("<!-- style -->")
+    body, _, tail = rest.partition("<!-- script -->")
+    body = body.replace("@csrf@", escape(csrf, quote=True)).replace("@acts@", "true" if acts else "false")
+    return f"{head}<style>{_part('page.css')}</style>{body}<script>{_script()}</script>{tail}"
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

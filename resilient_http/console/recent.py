@@ -6,12 +6,11 @@ the journal, which has none of them.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from typing import Any
 
 from resilient_http.call import Call
+from resilient_http.console.kept import Kept
 from resilient_http.console.traffic import CANCELLED, FAILED, GOOD, REFUSED, SLICES, Traffic
 from resilient_http.events import CallFinished, Event
 from resilient_http.journal import Journal
@@ -22,6 +21,8 @@ from resilient_http.telemetry.metrics import outcome_of
 KIND_OF = {"success": GOOD, "client_error": GOOD, "server_error": FAILED, "failed": FAILED, "deadline": FAILED,
            "cancelled": CANCELLED}  # fmt: skip
 MOST_ATTEMPTS = 30  # of one call, that are shown
+Degraded = tuple[float, str, int | None, str | None, float, str | None, Journal]
+"""When, as what, the status, the exception, how long it took, the route, and what happened."""
 
 
 class Recent:
@@ -38,10 +39,7 @@ class Recent:
         self._offset = time.time() - time.monotonic()
         self._begun = self.now()
         self._traffic: dict[str, Traffic] = {}
-        self._degraded: deque[tuple[float, str, int | None, str | None, float, str | None, Journal]] = deque(
-            maxlen=settings.degraded
-        )
-        self._lock = threading.Lock()
+        self._degraded: Kept[Degraded] = Kept(settings.degraded)
 
     def now(self) -> float:
         """Seconds since 1970, as they were told when this began; never put back."""
@@ -63,17 +61,14 @@ class Recent:
         """A call has ended, degraded as `kind`."""
         took = call.port.now() - call.started
         what = None if error is None else type(error).__name__
-        with self._lock:
-            self._degraded.append((self.now(), kind, status, what, took, call.route, call.journal))
+        self._degraded.add((call.upstream, kind), (self.now(), kind, status, what, took, call.route, call.journal))
 
     def degraded(self) -> list[dict[str, Any]]:
         """JSON-able: the last degraded calls, the newest first."""
-        with self._lock:
-            kept = list(self._degraded)
         return [
             {"at": round(at, 3), "kind": kind, "status": status, "error": error, "took": round(took, 6), "route": route,
              **_told(journal)}
-            for at, kind, status, error, took, route, journal in reversed(kept)
+            for at, kind, status, error, took, route, journal in self._degraded.newest()
         ]  # fmt: skip
 
 

@@ -12,25 +12,30 @@ Whoever asks has been let in by the adapter: by its framework's means, or becaus
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import anyio
+import anyio.to_thread
 
 from resilient_http.console.actions import ActionRefused
 from resilient_http.console.changes import changed
 from resilient_http.console.console import ALL, Console
-from resilient_http.console.page import POLICY, page
+from resilient_http.console.page import page, policy
 
 NOT_STORED = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 JSON = {"Content-Type": "application/json", **NOT_STORED}
 EVENTS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", **NOT_STORED}
 
+Done = TypeVar("Done")
+
 LARGEST = 10_000  # bytes of an action
 STREAMS = 20  # at once, in a process; more are answered with one event each
 BEAT = 1.0  # seconds between two events
-LASTS = 15.0  # seconds of a stream: a server that is to end waits for no longer
+LASTS = 10.0  # seconds of a stream: a server that is to end waits for no longer
 AGAIN = 1.0  # seconds after which a browser asks for the next stream
 LATER = 3.0  # and where there is one event in each
 
@@ -74,7 +79,7 @@ class Web:
             acts: Whether who looks may act.
         """
         text = page(csrf=csrf, acts=acts and self._console.settings.actions)
-        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY, **NOT_STORED}
+        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy(), **NOT_STORED}
         return Reply(200, text.encode(), {**headers, "X-Frame-Options": "DENY"})
 
     def error(self, status: int, message: str) -> Reply:
@@ -122,6 +127,10 @@ class Web:
             return Reply(200, _event("gone", {"error": str(exc.args[0])}, LATER), EVENTS)
         return Reply(200, _event("snapshot", snapshot, LATER), EVENTS)
 
+    async def aside(self, work: Callable[..., Done], *arguments: Any) -> Done:
+        """Have one of the above done beside an event loop."""
+        return await aside(work, *arguments)
+
     async def events(self, process: str | None = None) -> AsyncIterator[bytes]:
         """A stream: how everything stands, then each second what has changed. Browsers ask again at its end.
 
@@ -132,26 +141,39 @@ class Web:
             return
         self._streams += 1
         try:
-            async for event in self._events(process or ALL):
-                yield event
+            async with aclosing(self._events(process or ALL)) as events:
+                async for event in events:
+                    yield event
         finally:
             self._streams -= 1
 
-    async def _events(self, process: str) -> AsyncIterator[bytes]:
+    async def _events(self, process: str) -> AsyncGenerator[bytes, None]:
         before: dict[str, Any] | None = None
         ends = anyio.current_time() + LASTS
         while anyio.current_time() < ends:
-            try:
-                now = self._console.snapshot(process)
-            except KeyError as exc:
-                yield _event("gone", {"error": str(exc.args[0])}, LATER)
-                return
+            event, before = await aside(self._next_event, process, before)
+            yield event
             if before is None:
-                yield _event("snapshot", now, AGAIN)
-            else:
-                yield _event("change", changed(before, now))
-            before = now
+                return
             await anyio.sleep(BEAT)
+
+    def _next_event(self, process: str, before: dict[str, Any] | None) -> tuple[bytes, dict[str, Any] | None]:
+        """It, and the snapshot that it brings a page to; None where there is none any more."""
+        try:
+            now = self._console.snapshot(process)
+        except KeyError as exc:
+            return _event("gone", {"error": str(exc.args[0])}, LATER), None
+        if before is None:
+            return _event("snapshot", now, AGAIN), now
+        return _event("change", changed(before, now)), now
+
+
+async def aside(work: Callable[..., Done], *arguments: Any) -> Done:
+    """Have it done in a thread: hundreds of upstreams take longer than an event loop may stand still.
+
+    The thread is none of those that the service's own endpoints may all be using, when the page is needed most.
+    """
+    return await anyio.to_thread.run_sync(partial(work, *arguments), limiter=anyio.CapacityLimiter(1))
 
 
 def told(status: int, what: Any) -> Reply:

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import httpx
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -136,6 +137,22 @@ def test_served_project_says_where_it_is_and_ends_with_ctrl_c(start, mark):
 
     assert '"order": 42' in answer
     assert process.returncode == 130, told
+    assert alive(mark) == []
+
+
+def test_served_project_has_the_live_page_of_pricing(start, mark):
+    process = start("--serve")
+    told = read_until(process, "the live page of pricing")
+    shop = re.search(r"http://\S+/checkout/42", told)[0]
+    page = re.search(r"http://\S+/resilience/", told)[0]
+    httpx.get(shop, timeout=30)
+    snapshot = httpx.get(f"{page}snapshot.json", timeout=30).json()
+    text = httpx.get(page, timeout=30).text
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+
+    assert snapshot["upstreams"]["payments"]["traffic"]["calls"] >= 1
+    assert "<h1>resilient_http</h1>" in text
     assert alive(mark) == []
 
 

@@ -1,17 +1,8 @@
-"""The tests' Django project with the live page, users and a login. Settings, URLs and applications in one module."""
+"""The settings of the tests' Django project with the live page, users and a login."""
 
-import os
-from typing import Any
-
-from django.apps import apps
-from django.http import HttpRequest, JsonResponse
-from django.urls import include, path
-
-from resilient_http_django import get_client
 from tests.resilient_http_django.project.settings import *  # noqa: F403 - settings
 
-HERE = "tests.resilient_http_django.console_project"
-ROOT_URLCONF = HERE
+ROOT_URLCONF = "tests.resilient_http_django.console_urls"
 INSTALLED_APPS = ["django.contrib.admin", *INSTALLED_APPS]  # noqa: F405 - it is there
 MIDDLEWARE = [
     "resilient_http_django.middleware.ResilientHttpMiddleware",
@@ -33,19 +24,3 @@ TEMPLATES = [
         },
     }
 ]
-
-
-def call(request: HttpRequest) -> JsonResponse:
-    """Calls payments."""
-    answer = get_client(request).get("http://payments/")
-    return JsonResponse({"status": answer.status_code, "pid": os.getpid()})
-
-
-urlpatterns: list[Any] = [
-    path("resilience/", include("resilient_http_django.urls")),
-    path("call", call),
-]
-if apps.ready and apps.is_installed("django.contrib.admin"):  # not where these are the settings that are being read
-    from django.contrib import admin
-
-    urlpatterns.append(path("admin/", admin.site.urls))

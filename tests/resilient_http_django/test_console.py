@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 def project(settings, monkeypatch):
     """The console's project; no page is mounted in the tests after it."""
     monkeypatch.setattr(conf, "_mounted", set(conf._mounted))
-    settings.ROOT_URLCONF, settings.MIDDLEWARE = console_project.HERE, console_project.MIDDLEWARE
+    settings.ROOT_URLCONF, settings.MIDDLEWARE = console_project.ROOT_URLCONF, console_project.MIDDLEWARE
     settings.TEMPLATES = console_project.TEMPLATES
     upstreams = {"payments": {"ENDPOINTS": ["http://n1"]}}
     settings.RESILIENT_HTTP = {"UPSTREAMS": upstreams, "CONSOLE": {"TOKEN": TOKEN}}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 
+import anyio
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, HTTPException, Request
@@ -164,3 +166,28 @@ def test_calls_are_seen_from_the_start_on(client):
     assert (degraded["kind"], degraded["status"], degraded["method"]) == ("failed", 503, "POST")
     assert [attempt["endpoint"] for attempt in degraded["attempts"]] == ["http://n1"]
     assert "4111" not in snapshot.text
+
+
+async def test_looking_does_not_hold_up_the_event_loop(monkeypatch):
+    """A look takes as long as there are upstreams; the loop goes on meanwhile."""
+    app = app_of(dependencies=[Depends(staff_only)])
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver", headers=ANN) as client:
+        await client.get("/resilience/snapshot.json")
+        console = app.state.resilient_http.console
+        look = console.snapshot
+
+        def slow(*arguments):
+            time.sleep(0.5)
+            return look(*arguments)
+
+        monkeypatch.setattr(console, "snapshot", slow)
+        longest = 0.0
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.get, "/resilience/snapshot.json")
+            for _ in range(30):
+                begun = time.monotonic()
+                await anyio.sleep(0.01)
+                longest = max(longest, time.monotonic() - begun)
+    assert longest < 0.4
+    await app.state.resilient_http.aclose()

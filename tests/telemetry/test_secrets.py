@@ -1,6 +1,6 @@
 """A secret goes in at every place where one may stand, and comes out nowhere.
 
-Not in logs, spans, metrics, the status, errors, events, journals, or what repr() says.
+Not in logs, spans, metrics, the status, errors, events, journals, the live page, or what repr() says.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def test_no_surface_shows_a_secret(kind, fault_server, logged, instrumented, lib
         "upstreams": {"payments": {"endpoints": [node.url], "timeout": {"attempt": 0.3}}},
     }
     resilience = caller.resilience(settings, listeners=[lambda event: shown.append(repr(event))])
+    console = resilience.console
 
     async def body(client):
         for seconds in (9.0, 9.0, 9.0, 0.2, 9.0):
@@ -83,6 +84,8 @@ def test_no_surface_shows_a_secret(kind, fault_server, logged, instrumented, lib
                     journal = response.extensions["resilient_http"]
                     shown.extend([str(journal), repr(journal), repr(journal.as_dict()), repr(pickle.dumps(journal))])
         shown.extend([repr(resilience), repr(resilience.status())])
+        shown.append(on_the_page := console.web.snapshot().body.decode())
+        assert "DeadlineExceeded" in on_the_page
 
     token = context.attach(baggage.set_baggage("user", SECRET))
     try:
@@ -106,6 +109,7 @@ def test_secrets_of_the_settings_are_not_shown(logged):
     def settings(secret):
         return {
             "shared": {"redis": f"redis://:{secret}@127.0.0.1:1/0"},
+            "console": {"token": f"{secret}-of-the-console"},
             "upstreams": {
                 "payments": {"endpoints": ["http://127.0.0.1:1"], "proxy": f"http://me:{secret}@127.0.0.1:1"}
             },
@@ -119,6 +123,10 @@ def test_secrets_of_the_settings_are_not_shown(logged):
         repr(changes(resilience.settings, Settings(**settings("other")))), str(caught.value),
         str(caught.value.journal), logged.getvalue(),
     ]  # fmt: skip
+    web = resilience.console.web
+    replies = web.snapshot(), web.settings(), web.settings("payments"), web.page(), web.one_event()
+    shown += [each.body.decode() for each in replies]
+    assert "***" in shown[-4]
 
     assert [each for each in shown if SECRET in each] == []
 

@@ -1,0 +1,136 @@
+"""Together: what several processes say of an upstream, as one."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from resilient_http import Resilience
+from resilient_http.console.changes import changed
+from resilient_http.console.kept import Kept
+from resilient_http.console.together import together
+from resilient_http.console.trouble import trouble_of
+
+
+def rows(status=200, calls=4, **own):
+    """The rows of a process, as it tells them to others."""
+    resilience = Resilience({"upstreams": {"payments": {"endpoints": ["http://n1", "http://n2"], **own}}})
+    console = resilience.console
+    with resilience, resilience.client(transport=httpx.MockTransport(lambda _: httpx.Response(status))) as client:
+        for _ in range(calls):
+            client.post("http://payments/")
+        return json.loads(json.dumps(console._stands()))["upstreams"]
+
+
+def circuit(row, at, state):
+    row["endpoints"][at]["circuit"]["state"] = state
+
+
+def test_counts_permits_and_budgets_are_added_up():
+    one, other = rows(200, 4), rows(503, 6)
+    one["payments"]["concurrency"] |= {"in_flight": 3, "queued": 1}
+    other["payments"]["concurrency"] |= {"in_flight": 4}
+    row = together([one, other])["payments"]
+    assert (row["traffic"]["calls"], row["traffic"]["success"]) == (10, 0.4)
+    assert row["concurrency"] | {"decisions": None} == {
+        "in_flight": 7, "queued": 1, "limit": 200, "queue": 200, "usual": None, "decisions": None,
+    }  # fmt: skip
+    budgets = [each["payments"]["retry_budget"]["tokens"] for each in (one, other)]
+    assert row["retry_budget"]["tokens"] == pytest.approx(sum(budgets), abs=0.01)
+
+
+def test_quantiles_are_those_of_all_calls_together():
+    one, other = rows(), rows()
+    one["payments"]["traffic"] |= {"good": 99, "latency": {"100": 99}, "longest": 1.0}
+    other["payments"]["traffic"] |= {"good": 1, "latency": {"200": 1}, "longest": 60.0}
+    alone = together([other])["payments"]["traffic"]
+    both = together([one, other])["payments"]["traffic"]
+    assert both["p50"] == both["p99"] < alone["p50"] == alone["p99"]
+
+
+def test_of_an_endpoint_the_worst_circuit_is_shown_and_who_says_what():
+    one, other, third = rows(), rows(), rows()
+    circuit(other["payments"], 0, "open")
+    row = together([one, other, third])["payments"]
+    states = [each["circuit"] for each in row["endpoints"]]
+    assert [(each["state"], each["said"]) for each in states] == [
+        ("open", {"closed": 2, "open": 1}),
+        ("closed", {"closed": 3}),
+    ]
+    assert row["trouble"]["why"] == ["1 of 2 circuits open"]
+
+
+def test_series_are_laid_over_each_other_by_their_instants():
+    one, other = rows(), rows()
+    columns = ("p50", "p95", "p99")
+    one["payments"]["series"] = {"step": 5.0, "end": 10, "calls": [1, 2, 3], "bad": [0, 0, 1]} | {
+        key: [0.1, None, 0.3] for key in columns
+    }
+    other["payments"]["series"] = {"step": 5.0, "end": 11, "calls": [5, 7], "bad": [0, 0]} | {
+        key: [0.2, 0.4] for key in columns
+    }
+    series = together([one, other])["payments"]["series"]
+    assert series["end"] == 11
+    assert series["calls"] == [1, 2, 8, 7]
+    assert series["bad"] == [0, 0, 1, 0]
+    assert series["p95"] == [0.1, None, 0.3, 0.4]
+
+
+def test_one_that_only_some_know_is_there():
+    one, other = rows(), rows()
+    other["stock"] = other.pop("payments")
+    assert set(together([one, other])) == {"payments", "stock"}
+
+
+def test_what_is_switched_is_told_once_and_for_as_long_as_it_lasts_anywhere():
+    one, other = rows(), rows()
+    one["payments"]["switches"] = [{"what": "retries off", "by": "ann", "for": 7}]
+    other["payments"]["switches"] = [
+        {"what": "retries off", "by": "ann", "for": 8},
+        {"what": "shed", "by": "bob", "for": 2},
+    ]
+    assert together([one, other])["payments"]["switches"] == [
+        {"what": "retries off", "by": "ann", "for": 8},
+        {"what": "shed", "by": "bob", "for": 2},
+    ]
+
+
+def test_what_is_well_is_no_trouble():
+    assert together([rows()])["payments"]["trouble"] == {"score": 0, "why": []}
+
+
+def test_trouble_is_graver_the_less_is_answered():
+    some, all_of_them = (together([rows(status, 6)])["payments"]["trouble"]["score"] for status in (200, 503))
+    assert (some, all_of_them >= 100) == (0, True)
+    row = together([rows()])["payments"]
+    circuit(row, 0, "open")
+    half = trouble_of(row)["score"]
+    circuit(row, 1, "forced open")
+    assert 30 < half < trouble_of(row)["score"] == 100
+    row["endpoints"] = []
+    assert trouble_of(row)["why"] == ["no endpoint is known"]
+
+
+def test_a_queue_a_spent_budget_and_a_switch_are_told():
+    row = together([rows()])["payments"]
+    row["concurrency"]["queued"], row["retry_budget"]["tokens"] = 7, 0.4
+    row["switches"] = [{"what": "shed", "by": "ann", "for": 5}]
+    assert trouble_of(row)["why"] == ["7 calls in the queue", "the retry budget is spent", "switched: shed"]
+
+
+def test_a_page_that_has_the_one_makes_the_other_of_it():
+    before = {"time": 1, "top": 1, "upstreams": {"a": {"x": 1, "y": 2}, "b": {"x": 1}, "c": {"x": 1}}}
+    now = {"time": 2, "top": 1, "upstreams": {"a": {"x": 1, "y": 3}, "b": {"x": 1}, "d": {"x": 1}}}
+    assert changed(before, now) == {"time": 2, "upstreams": {"a": {"y": 3}, "c": None, "d": {"x": 1}}}
+    assert changed(now, now | {"time": 3}) == {"time": 3}
+
+
+def test_many_of_one_kind_do_not_push_out_the_others():
+    kept = Kept(5)
+    kept.add("failed", "the first failure")
+    for number in range(100):
+        kept.add("refused", number)
+    kept.add("failed", "another")
+    assert kept.newest() == ["another", 99, 98, 97, "the first failure"]
