@@ -50,7 +50,6 @@ def _row(kind: str, upstream: Upstream, control: Control, now: float) -> dict[st
         "switches": [{**each, "for": round(each["for"])} for each in said["switches"]],
         "chaos": _chaos(said["chaos"]),
         "discovery": _discovery(said["discovery"]),
-        "chaos": said["chaos"],
         "pauses": said["pauses"],
         "retries": said["retries"],
         "hedges": said["hedges"],

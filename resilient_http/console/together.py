@@ -46,7 +46,6 @@ def _sum(rows: list[Row]) -> Row:
         "switches": _by(of("switches"), lambda each: (each["what"], each["by"]), _longest),
         "chaos": _injected(of("chaos")),
         "discovery": max(of("discovery"), key=lambda each: bool(each["failing"]), default=None),
-        "chaos": next(iter(of("chaos")), None),
         **{key: _added(of(key)) for key in ("pauses", "retries", "hedges", "fallbacks")},
     }
 

@@ -61,8 +61,6 @@ def _discovery(row: dict[str, Any]) -> Found:
 
 
 def _switches(row: dict[str, Any]) -> Found:
-    if row["chaos"] is not None:
-        yield LITTLE, "faults are injected on purpose (chaos)"
     for switch in row["switches"]:
         yield LITTLE, f"switched: {switch['what']}"
 
