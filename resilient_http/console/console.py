@@ -62,6 +62,7 @@ class Console:
             self._hub.remove(before)
         self._hub.add(recent)
         self._observers.keep = recent.keep
+        self.__dict__.pop("web", None)  # whose streams were the parent's
         self._control = weakref.ref(control)
         self._lock = threading.Lock()
         self._last: tuple[float, dict[str, Any]] | None = None

@@ -7,6 +7,7 @@ the journal, which has none of them.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from resilient_http.call import Call
@@ -15,7 +16,7 @@ from resilient_http.console.traffic import CANCELLED, FAILED, GOOD, REFUSED, SLI
 from resilient_http.events import CallFinished, Event
 from resilient_http.journal import Journal
 from resilient_http.settings.console import ConsoleSettings
-from resilient_http.telemetry.labels import Labels
+from resilient_http.telemetry.labels import OTHER, Labels
 from resilient_http.telemetry.metrics import outcome_of
 
 KIND_OF = {"success": GOOD, "client_error": GOOD, "server_error": FAILED, "failed": FAILED, "deadline": FAILED,
@@ -56,6 +57,11 @@ class Recent:
         """That of an upstream, by its label."""
         known = self._traffic.get(name)
         return known or self._traffic.setdefault(name, Traffic(self._step, self._begun))
+
+    def forget_but(self, names: Collection[str]) -> None:
+        """Other upstreams are no longer known: a reload has taken them away."""
+        for name in [each for each in list(self._traffic) if each not in names and each != OTHER]:
+            self._traffic.pop(name, None)
 
     def keep(self, call: Call, kind: str, status: int | None, error: BaseException | None) -> None:
         """A call has ended, degraded as `kind`."""

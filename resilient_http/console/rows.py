@@ -27,6 +27,7 @@ def rows_of(control: Control, recent: Recent, now: float) -> dict[str, dict[str,
     unnamed = [each for each in upstreams.values() if not each.named]
     if unnamed:
         rows[OTHER] = _other(unnamed, control, now)
+    recent.forget_but(rows)
     at = recent.now()
     for name, row in rows.items():
         traffic = recent.traffic(name)

@@ -143,6 +143,16 @@ def test_the_settings_are_those_after_a_reload(resilience):
     assert told["upstreams.payments.retry.max_attempts"] == 7
 
 
+def test_an_upstream_that_a_reload_takes_away_is_forgotten(resilience):
+    console = resilience.console
+    with client_of(resilience) as client:
+        client.get("http://payments/")
+    resilience.reload({"upstreams": {"stock": {"endpoints": ["http://n1"]}}})
+    assert set(console._look(resilience._control, console._recent, 0.0)["upstreams"]) == {"stock"}
+    assert set(console._recent._traffic) == {"stock"}
+    resilience.reload(SETTINGS)
+
+
 def test_the_policy_of_the_page_is_that_of_the_page(resilience):
     page = resilience.console.web.page(csrf='"><script>alert(1)</script>')
     text = page.body.decode()
