@@ -11,6 +11,7 @@ from example_project.figures import Run
 from example_project.performance import Performance
 from example_project.promises import broken
 from example_project.screen import BOLD, DIM, GREEN, RED, Screen
+from example_project.screenshot import screenshot
 from example_project.service import ROOT
 from example_project.story import story
 from example_project.table import table
@@ -55,7 +56,20 @@ async def _run(client: str, directory: Path, screen: Screen, *, quick: bool) -> 
     screen.line()
     screen.line(screen.paint(CLIENTS[client], BOLD))
     with Cluster(client, directory / client) as cluster:
-        return await Performance(CLIENTS[client], cluster, story(quick=quick), RATE, screen).give()
+        page = None if client == "bare" else f"{cluster.pricing.url}/resilience/"
+        if page is not None:
+            screen.line(f"the live page of pricing, while this goes on: {page}")
+        run = await Performance(CLIENTS[client], cluster, story(quick=quick), RATE, screen).give()
+        if page is not None:
+            await _keep_page(page, screen)
+        return run
+
+
+async def _keep_page(page: str, screen: Screen) -> None:
+    """What the live page shows of it all, as a picture."""
+    picture = _kept("live-page.png")
+    why = await screenshot(page, picture)
+    screen.line(f"  the live page at the end: {picture if why is None else f'no picture, because {why}'}")
 
 
 def _tell_trace(spans: Path, screen: Screen) -> None:
@@ -64,8 +78,7 @@ def _tell_trace(spans: Path, screen: Screen) -> None:
     if trace is None:
         screen.line("No trace of a degraded checkout was written down.")
         return
-    text, picture = KEPT / "checkout.txt", KEPT / "checkout.svg"
-    KEPT.mkdir(parents=True, exist_ok=True)
+    text, picture = _kept("checkout.txt"), _kept("checkout.svg")
     lines = as_text(trace)
     text.write_text("\n".join([*lines, ""]))
     picture.write_text(as_svg(trace))
@@ -73,3 +86,11 @@ def _tell_trace(spans: Path, screen: Screen) -> None:
     for line in lines:
         screen.line(screen.paint(f"  {line}", DIM))
     screen.line(f"  kept: {text}, {picture}")
+
+
+def _kept(name: str) -> Path:
+    """Where that is kept; not what another demo has left there."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    path = KEPT / name
+    path.unlink(missing_ok=True)
+    return path

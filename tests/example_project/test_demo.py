@@ -91,6 +91,8 @@ def test_short_demo_keeps_the_promises_and_leaves_nothing_running(start, mark, t
     assert "The promises of resilient_http hold." in told
     assert alive(mark) == []
     assert list(tmp_path.iterdir()) == [], "the logs are removed when all went well"
+    assert re.search(r"the live page of pricing, while this goes on: http://127\.0\.0\.1:\d+/resilience/", told)
+    assert (kept / "live-page.png").read_bytes().startswith(b"\x89PNG")
     trace = (kept / "checkout.txt").read_text()
     assert {"shop: GET pricing 200", "pricing: GET payments 200", "payments: GET"} <= heads(trace)
     assert "retry: " in trace
