@@ -15,6 +15,7 @@ if typing.TYPE_CHECKING:
         CircuitOpen,
         DeadlineExceeded,
         ForeignAwait,
+        MisplacedCall,
         NoEndpoint,
         RateLimited,
         Refused,
@@ -34,6 +35,7 @@ if typing.TYPE_CHECKING:
     from resilient_http.settings.models import Settings
     from resilient_http.settings.overrides import call_options
     from resilient_http.simulate.plan import plan
+    from resilient_http.telemetry.recording import Recording, record_calls
     from resilient_http.transport import AsyncResilientTransport, ResilientTransport
     from resilient_http.upstreams.sources.source import Discovered, DiscoverySource
 
@@ -54,8 +56,10 @@ __all__ = [
     "ForeignAwait",
     "HealthReport",
     "Journal",
+    "MisplacedCall",
     "NoEndpoint",
     "RateLimited",
+    "Recording",
     "Refused",
     "Resilience",
     "ResilienceError",
@@ -76,6 +80,7 @@ __all__ = [
     "journal_of",
     "load_settings",
     "plan",
+    "record_calls",
     "remaining",
 ]
 
@@ -96,8 +101,10 @@ _HOMES = {
     "ForeignAwait": "errors",
     "HealthReport": "health_report",
     "Journal": "journal",
+    "MisplacedCall": "errors",
     "NoEndpoint": "errors",
     "RateLimited": "errors",
+    "Recording": "telemetry.recording",
     "Refused": "errors",
     "Resilience": "resilience",
     "ResilienceError": "errors",
@@ -118,6 +125,7 @@ _HOMES = {
     "journal_of": "journal",
     "load_settings": "settings.loading",
     "plan": "simulate.plan",
+    "record_calls": "telemetry.recording",
     "remaining": "scope",
 }
 

@@ -192,6 +192,8 @@ class Call:
         entry: The journal's entry of the attempt that decides: the newest, or the one that won against its hedge.
         arrived: The response of a hop that is over already: what its client found to need httpx's own treatment.
         traced_around: Whether somebody else's client has a CLIENT span around it.
+        record: What is told how it ended, besides those who always are, or None.
+        worn: The trace headers that its request had before an instrumentation of its client saw it; None without one.
     """
 
     # Defaults stand on the class: see Entry.
@@ -222,6 +224,8 @@ class Call:
     entry: Entry | None = None
     arrived: Any = None
     traced_around = False
+    record: Any = None
+    worn: Mapping[str, str | None] | None = None
 
     def __init__(
         self, port: Port, method: str, *, started: float, streamed: bool = False, owner: object = None

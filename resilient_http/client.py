@@ -21,6 +21,7 @@ from resilient_http.scope import Scope
 from resilient_http.shortcut import (
     ABSOLUTE,
     BODILESS,
+    is_httpxs_own,
     is_plain,
     names_of,
     needs_httpx,
@@ -36,6 +37,7 @@ from resilient_http.transport import (
     ResilientTransport,
     SyncTransport,
     current_call,
+    worn_by,
 )
 
 if TYPE_CHECKING:
@@ -150,13 +152,17 @@ class SyncCalls(_Calls, _Sync):
             dispatcher, transport = self._host.dispatcher, self._transport_for_url(request.url)
             ours = isinstance(transport, SyncTransport)
             port = transport.port if ours else self._host.sync_port
-            call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
+            call = dispatcher.open(
+                port, request.method, streamed=stream, scope=self._scope, owner=self._owner, request=request
+            )
             token = current_call.set(call)
             try:
                 kind, hop = self._library.SyncByteStream, getattr(transport, "handle_request", None)
-                if ours and not stream and self._is_plain(request, kind, hop, options):
+                own = is_httpxs_own(self._library.Client.send)
+                if ours and own and not stream and self._is_plain(request, kind, hop, options):
                     response = self._send_plain(transport, request, call)
                 else:
+                    call.worn = None if own else worn_by(request)
                     response = super().send(request, stream=stream, **options)
             except BaseException as exc:
                 dispatcher.close(call, None, exc)
@@ -202,14 +208,18 @@ class AsyncCalls(_Calls, _Async):
             dispatcher, transport = self._host.dispatcher, self._transport_for_url(request.url)
             ours = isinstance(transport, AsyncTransport)
             port = transport.port if ours else self._host.async_port
-            call = dispatcher.open(port, request.method, streamed=stream, scope=self._scope, owner=self._owner)
+            call = dispatcher.open(
+                port, request.method, streamed=stream, scope=self._scope, owner=self._owner, request=request
+            )
             token = current_call.set(call)
             try:
                 grace = None
                 kind, hop = self._library.AsyncByteStream, getattr(transport, "handle_async_request", None)
-                if ours and not stream and self._is_plain(request, kind, hop, options):
+                own = is_httpxs_own(self._library.AsyncClient.send)
+                if ours and own and not stream and self._is_plain(request, kind, hop, options):
                     sending = self._send_plain(transport, request, call)
                 else:
+                    call.worn = None if own else worn_by(request)
                     if self._runs_code_of_the_users(options.get("auth", self.auth)):
                         grace = dispatcher.bound_early(call, request)
                     sending = super().send(request, stream=stream, **options)

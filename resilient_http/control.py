@@ -32,6 +32,7 @@ from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.beats import Beats
 from resilient_http.ports.sync import SyncPort
 from resilient_http.settings.guards import GuardSettings
+from resilient_http.settings.misplaced import UNNOTICED
 from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.settings.validation import NAME
 from resilient_http.state.endpoint import Endpoint
@@ -98,6 +99,7 @@ class Control:
         self._backend = backend
         self._hub = hub
         self._observers = observers
+        self._notice(settings)
         self._listeners = tuple(circuit_listeners)
         self._lock = threading.RLock()  # of changes
         beats = Beats(self.sync_port, self.async_port, untraced())
@@ -158,6 +160,7 @@ class Control:
                 self.inbound = Inbound(settings.inbound, settings.chaos)
             before = {name: upstream.discovery for name, upstream in self._registry.named.items()}
             self.settings, self.enabled = settings, _enabled(settings)
+            self._notice(settings)
             gone = self._arrange()
         for upstream in gone:
             for member in upstream.endpoints.members:
@@ -167,6 +170,9 @@ class Control:
         for discovery in before.values():
             if discovery is not None and discovery not in kept:
                 discovery.retire()
+
+    def _notice(self, settings: Settings) -> None:
+        self._observers.misplaced.adjust(settings.misplaced if self.enabled else UNNOTICED)
 
     def switchable(self, settings: Settings) -> set[str]:
         """The names of what can be switched under these settings."""

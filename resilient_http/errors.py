@@ -8,7 +8,8 @@
     │   └── NoEndpoint              nothing to send to
     ├── DeadlineExceeded            also an httpx.TimeoutException                       .budget
     ├── Cancelled                   the inbound caller went away; also an httpx.TransportError
-    └── ForeignAwait                a policy awaited something else than its port in a sync client
+    ├── ForeignAwait                a policy awaited something else than its port in a sync client
+    └── MisplacedCall               it was made in a transaction, or an event loop, where the settings refuse it
     SettingsError                   a ValueError                                         .path .value
 
 The upstream's own failures are not here: an `httpx.ConnectError` or a 503 passes through as it is. Every exception that
@@ -17,6 +18,7 @@ leaves a client carries the call's journal as `.journal`. All of them pickle.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,10 @@ import pybreaker
 
 if TYPE_CHECKING:
     from resilient_http.journal import Journal
+
+
+TOLD = 100  # mistakes that one message tells
+LONGEST_KEY = 200  # characters of a key that are shown
 
 
 class ResilienceError(Exception):
@@ -90,6 +96,13 @@ class ForeignAwait(ResilienceError, RuntimeError):
     """A policy or middleware awaited something else than `proceed` and its port, in a sync client."""
 
 
+class MisplacedCall(ResilienceError, RuntimeError):
+    """A call was made where the settings (`misplaced`) refuse it: in a database transaction, or in an event loop.
+
+    It is a mistake of the program, so it is no `httpx.HTTPError` that a fallback would hide.
+    """
+
+
 class SettingsError(ValueError):
     """A setting is wrong. Raised when the settings are read, never at a request.
 
@@ -127,7 +140,20 @@ class SettingsMistake:
     def __str__(self) -> str:
         """One line, with the dotted path."""
         before = f"{self.source}: " if self.source else ""
-        return f"{before}{'.'.join(self.path) or 'settings'}: {self.message}{suggestion(self.known)}"
+        return f"{before}{'.'.join(map(_one_line, self.path)) or 'settings'}: {self.message}{suggestion(self.known)}"
+
+
+def all_told(mistakes: Sequence[SettingsMistake]) -> str:
+    """All of them in one message, each on a line; of very many the first."""
+    lines = list(map(str, mistakes[:TOLD]))
+    more = len(mistakes) - TOLD
+    return "\n".join([*lines, f"and {more} more"] if more > 0 else lines)
+
+
+def _one_line(key: str) -> str:
+    """A key as it may stand in a log: whoever writes a document from afar may have put anything into it."""
+    plain = key if key.isprintable() else repr(key)
+    return plain if len(plain) <= LONGEST_KEY else f"{plain[:LONGEST_KEY]}..."
 
 
 def suggestion(known: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from resilient_http import ConsoleCommand, console_commands, plan, resilience
 from resilient_http.answers import Answer, answer_to
 from resilient_http.engines.backend import load_backend
-from resilient_http.errors import ForeignAwait, ResilienceError, SettingsError, SettingsMistake
+from resilient_http.errors import ForeignAwait, MisplacedCall, ResilienceError, SettingsError, SettingsMistake
 from resilient_http.health_report import HealthReport
 from resilient_http.inbound import Arrival
 from resilient_http.journal import Journal, journal_of
@@ -25,6 +25,7 @@ from resilient_http.settings.chaos_header import chaos_header
 from resilient_http.settings.loading import load_settings
 from resilient_http.settings.models import Settings
 from resilient_http.settings.overrides import call_options
+from resilient_http.telemetry.recording import Recording, record_calls
 from resilient_http.upstreams.sources.source import Discovered, DiscoverySource
 
 __all__ = [
@@ -44,8 +45,10 @@ __all__ = [
     "ForeignAwait",
     "HealthReport",
     "Journal",
+    "MisplacedCall",
     "NoEndpoint",
     "RateLimited",
+    "Recording",
     "Refused",
     "Resilience",
     "ResilienceError",
@@ -66,6 +69,7 @@ __all__ = [
     "journal_of",
     "load_settings",
     "plan",
+    "record_calls",
     "remaining",
 ]
 

@@ -23,6 +23,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -83,6 +85,10 @@ class Arrival:
         self._budget = self._granted(seconds)
         self._deadline.budget = self._left_of(self._budget)
         self._deadline.expires = self.started + self._deadline.budget
+
+    def record(self, recording: Any) -> None:
+        """Have a Recording hear of the calls of every client that is bound to the request from now on."""
+        self.scope = replace(self.scope, recording=recording)
 
     @property
     def exhausted(self) -> bool:

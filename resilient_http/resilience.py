@@ -20,8 +20,10 @@ from resilient_http.events import Hub, Listener
 from resilient_http.guard import Guard, checked
 from resilient_http.health_report import HealthReport, report_of
 from resilient_http.inbound import Inbound
+from resilient_http.misplaced import InTransaction
 from resilient_http.settings.changes import Change
 from resilient_http.settings.models import Settings
+from resilient_http.settings.switches import name_of
 from resilient_http.state.circuit import Circuit
 from resilient_http.telemetry.observers import Observers
 from resilient_http.transport import AsyncResilientTransport, ResilientTransport
@@ -47,6 +49,8 @@ class Resilience:
             Validated at once. None is all defaults.
         listeners: Plain functions that are called with each event (see resilient_http.events).
         circuit_listeners: pybreaker listeners, for every circuit.
+        in_transaction: For frameworks: tells whether a database transaction is open where a call is made; see
+            `misplaced.in_transaction`. It gives who has opened it ("" where unknown) and which one, or None.
 
     Raises:
         SettingsError: A setting is wrong; it names the path and the value.
@@ -58,13 +62,14 @@ class Resilience:
         *,
         listeners: Sequence[Listener] = (),
         circuit_listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
+        in_transaction: InTransaction | None = None,
     ) -> None:
         own = as_settings(settings)
         self._backend = load_backend(own.backend)
         self._hub = Hub(listeners)
         self._reloads = Reloads(own, self._hub)
         self._circuit_listeners = tuple(circuit_listeners)
-        self._observers = Observers(self.settings, self._hub)
+        self._observers = Observers(self.settings, self._hub, in_transaction)
         self._models: dict[Any, Any] = {}
         self._known: Control | None = None  # that of before a fork
         self._console: Console | None = None
@@ -200,8 +205,8 @@ class Resilience:
             What has changed; empty when nothing has.
 
         Raises:
-            SettingsError: A setting is wrong, or needs a new process (`backend`, `engine`, `shared`, `watch`). All is
-                as it was.
+            SettingsError: A setting is wrong, or needs a new process (`backend`, `engine`, `shared`, `watch`,
+                `telemetry`, `logging`). All is as it was.
         """
         return self._reloads.by_hand(settings, by)
 
@@ -215,10 +220,11 @@ class Resilience:
             KeyError: There is no such name; the message lists those that are.
         """
         known = self._control.switchable(self.settings)
-        if upstream not in known and "://" not in upstream:
+        name = name_of(upstream, known)
+        if name is None:
             message = f"no upstream {upstream!r}; known: {', '.join(sorted(known))}"
             raise KeyError(message)
-        return Switchboard(upstream, self._control.switching)
+        return Switchboard(name, self._control.switching)
 
     def add_listener(self, listener: Listener) -> None:
         """Have a plain function called with each event from now on; one that listens already is called once."""

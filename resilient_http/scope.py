@@ -131,6 +131,7 @@ class Scope:
         repeated: Whether the inbound request is itself a repeat, as a trusted peer says.
         priority: "sheddable", "default" or "critical" as a trusted peer says, or None.
         chaos: Faults that a signed header of it asks for (state.chaos.Order), or None; not for detached work.
+        recording: What records the calls that are made in it, or None; see telemetry/recording.py.
     """
 
     deadline: Deadline | None = None
@@ -140,22 +141,35 @@ class Scope:
     repeated: bool = False
     priority: str | None = None
     chaos: Any = None
+    recording: Any = None
 
     def within(self, here: Scope) -> Scope:
         """This scope where `here` is current: the headers are its own, and the deadline that ends first wins.
 
         So a client that is bound to its request keeps that request's deadline and trace wherever it is used, deadline()
-        shortens it, and detached() takes it out.
+        shortens it, and detached() takes it out. What is recorded here is recorded.
         """
+        own = self
+        if here.recording is not None and own.recording is None:
+            own = replace(own, recording=here.recording)
         if here.detached:
-            return replace(self, deadline=here.deadline, detached=True, cancellation=None, chaos=None)
-        if here.deadline is None or (self.deadline is not None and self.deadline.expires <= here.deadline.expires):
-            return self
-        return replace(self, deadline=here.deadline)
+            return replace(own, deadline=here.deadline, detached=True, cancellation=None, chaos=None)
+        if here.deadline is None or (own.deadline is not None and own.deadline.expires <= here.deadline.expires):
+            return own
+        return replace(own, deadline=here.deadline)
 
     def with_deadline(self, deadline: Deadline) -> Scope:
         """This scope with another deadline; replace() at a fraction of its cost, for each guarded call makes one."""
-        return Scope(deadline, self.headers, self.detached, self.cancellation, self.repeated, self.priority, self.chaos)
+        return Scope(
+            deadline,
+            self.headers,
+            self.detached,
+            self.cancellation,
+            self.repeated,
+            self.priority,
+            self.chaos,
+            self.recording,
+        )
 
 
 EMPTY = Scope()

@@ -20,8 +20,12 @@ TOO_MANY = frozenset({429})
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed. Source: RFC 9110, 15.5.9 and 15.6; RFC 6585, section 4."""
 
-TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
+BAGGAGE = "baggage"
+TRACE_HEADERS = ("traceparent", "tracestate", BAGGAGE)
 """What carries a trace from one service to the next. Source: W3C Trace Context; W3C Baggage."""
+
+SENTRY_TRACE = "sentry-trace"
+"""What Sentry carries a trace with, beside `baggage`. Source: Sentry's SDK documents, Trace Propagation."""
 
 DEPENDENCY_DOWN = "x-dependency-down"
 """Our own answers carry it when a service that we depend on is down, so that a caller that trusts it neither repeats

@@ -15,7 +15,7 @@ import logging
 import re
 from collections.abc import Callable
 from functools import cache, lru_cache
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any
 
 KEPT = 1024  # URLs, and sets of headers, that are remembered
@@ -97,6 +97,15 @@ def is_plain(client: Any, request: Any, send: Any) -> bool:
         and not request.url.userinfo
         and type(send) is MethodType
     )
+
+
+@lru_cache(8)
+def is_httpxs_own(send: Any) -> bool:
+    """Whether a client's `send` is as httpx wrote it, and not what an instrumentation (Sentry's) has put in its place.
+
+    One that is wrapped sees every call, and so gets it.
+    """
+    return type(send) is FunctionType and send.__globals__["__name__"].endswith("._client")
 
 
 def names_of(response: Any) -> set[bytes]:

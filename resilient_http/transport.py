@@ -23,7 +23,7 @@ from resilient_http.journal import attach_journal
 from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.sync import SyncPort, drive
 from resilient_http.scope import Scope, current_scope
-from resilient_http.semantics import IDEMPOTENCY_KEY, TRACE_HEADERS
+from resilient_http.semantics import BAGGAGE, IDEMPOTENCY_KEY, SENTRY_TRACE, TRACE_HEADERS
 from resilient_http.settings.overrides import EXTENSION
 from resilient_http.telemetry.degraded import degraded_as, is_cancellation
 from resilient_http.telemetry.metrics import current_provider, given_and_left
@@ -51,6 +51,8 @@ class Dispatcher:
         self.registry = registry
         self.hub = hub
         self._tell_degraded = observers.tell_degraded
+        self._misplaced = observers.misplaced
+        self._shown = observers.shown
         self._metering = observers.metering
         self._traces = observers.traces
 
@@ -62,6 +64,7 @@ class Dispatcher:
         streamed: bool,
         scope: Scope | None = None,
         owner: object = None,
+        request: Any = None,
     ) -> Call:
         """Begin a call under the current scope.
 
@@ -71,7 +74,13 @@ class Dispatcher:
             streamed: Whether the user reads the body.
             scope: The one that its client is bound to, if any.
             owner: What its client and that client's transports share; see joined().
+            request: What it begins with; None for what is not HTTP.
+
+        Raises:
+            MisplacedCall: It is made where the settings refuse it.
         """
+        if request is not None and self._misplaced.looks:
+            self._misplaced.look(request, is_async=port.is_async)
         call = Call(port, method, started=port.now(), streamed=streamed, owner=owner)
         here = current_scope()
         scope = here if scope is None else scope.within(here)
@@ -83,6 +92,8 @@ class Dispatcher:
             scope.cancellation.heed()
         if scope.deadline is not None:
             call.bound(scope.deadline.expires, scope.deadline.budget)
+        if scope.recording is not None:
+            call.record = scope.recording.begin(call, "" if request is None else self._shown(request.url))
         if self._traces and configured():
             call.span = CallSpan(call)
         metering = self._metering
@@ -117,6 +128,8 @@ class Dispatcher:
             kind = degraded_as(call, status, error)
             if kind is not None:
                 self._tell_degraded(call, kind, status, error)
+        if call.record is not None:
+            call.record.end(call, status, error, kind)
         if self.hub.listeners:
             self._tell(call, status, error, kind)
 
@@ -156,6 +169,8 @@ class Dispatcher:
             pipeline = upstream.pipeline_of(request.extensions.get(EXTENSION), call.route)
             if call.upstream and call.upstream != upstream.name:
                 self._leave_behind(call, upstream, request)
+            if call.worn is not None:
+                _take_back(call, upstream, request)
             self._enter(call, upstream, pipeline, request)
             response = await pipeline.run(call)
         except ResilienceError as exc:
@@ -173,7 +188,7 @@ class Dispatcher:
         """What the user wrote for the upstream that he called, and another one, that this one leads to, may not see."""
         before, now = self.registry.find(call.request.url).settings, upstream.settings
         kept = {"none": 0, "tracecontext": 2, "all": 3}[now.propagate]
-        names = set(TRACE_HEADERS[kept:])
+        names = {*TRACE_HEADERS[kept:], *(() if kept else (SENTRY_TRACE,))}
         if before.deadline_header is not None:
             names.add(before.deadline_header.name)
         if now.deadline_header is not None:
@@ -230,6 +245,28 @@ class Dispatcher:
             return  # malformed, in its host's IDNA too: httpx will say so to the user
         if upstream.nodes.is_one(f"{location.scheme}://{host}{port}"):
             response.headers["location"] = str(location.copy_with(scheme=url.scheme, host=upstream.name, port=None))
+
+
+def worn_by(request: Any) -> dict[str, str | None]:
+    """The trace headers that a request has: what the user wrote."""
+    return {name: request.headers.get(name) for name in (*TRACE_HEADERS, SENTRY_TRACE)}
+
+
+def _take_back(call: Call, upstream: Upstream, request: Any) -> None:
+    """What an instrumentation of the client (Sentry's) has injected goes where `propagate` lets it; `worn` stays."""
+    kept = {"none": (), "tracecontext": (*TRACE_HEADERS[:2], SENTRY_TRACE), "all": (*TRACE_HEADERS, SENTRY_TRACE)}
+    worn, call.worn = call.worn or {}, None
+    for name, value in worn.items():
+        given = request.headers.get(name)
+        if name not in kept[upstream.settings.propagate]:
+            if value is not None:
+                request.headers[name] = value
+            elif given is not None:
+                del request.headers[name]
+        elif name == BAGGAGE and value is None and given is not None:
+            # It is a list, and the inbound request's would be passed on if nothing stood there.
+            inbound = [more for known, more in call.headers if known == BAGGAGE]
+            request.headers[name] = ",".join([*inbound, given])
 
 
 def mark_traced(call: Call, request: Any, method: Any) -> None:
@@ -300,7 +337,7 @@ class SyncTransport:
         if call is not None:
             arrived, call.arrived = call.arrived, None
             return drive(dispatcher.hop(call, request)) if arrived is None else arrived
-        call = dispatcher.open(self.port, request.method, streamed=True)
+        call = dispatcher.open(self.port, request.method, streamed=True, request=request)
         if type(self.handle_request) is not MethodType:
             mark_traced(call, request, self.handle_request)
         try:
@@ -356,7 +393,7 @@ class AsyncTransport:
         if call is not None:
             arrived, call.arrived = call.arrived, None
             return await dispatcher.hop(call, request) if arrived is None else arrived
-        call = dispatcher.open(self.port, request.method, streamed=True)
+        call = dispatcher.open(self.port, request.method, streamed=True, request=request)
         if type(self.handle_async_request) is not MethodType:
             mark_traced(call, request, self.handle_async_request)
         try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
-from resilient_http import Answer, Arrival, AsyncClient, Cancellation, Client, Scope
+from resilient_http import Answer, Arrival, AsyncClient, Cancellation, Client, Scope, enter_scope
 from resilient_http_django.conf import get_resilience
 
 ATTRIBUTE = "resilient_http"  # of the request
@@ -54,15 +57,17 @@ class RequestState:
         clients: Its clients, "sync" and "async".
         told: What decorators have said already.
         uncaught: The answer to the last exception of ours that Django has made a 500 of, if any.
+        view: The view that the request goes to, or None before that is known.
     """
 
-    __slots__ = ("arrival", "clients", "told", "uncaught")
+    __slots__ = ("arrival", "clients", "told", "uncaught", "view")
 
     def __init__(self, arrival: Arrival) -> None:
         self.arrival = arrival
         self.clients: dict[str, Any] = {}
         self.told: set[Any] = set()
         self.uncaught: Answer | None = None
+        self.view: Any = None
 
     @property
     def scope(self) -> Scope:
@@ -78,6 +83,21 @@ class RequestState:
         """From now on, they do not."""
         if self.scope.cancellation is not None:
             self.scope.cancellation.lift()
+
+
+handled: ContextVar[RequestState | None] = ContextVar("resilient_http_django.handled", default=None)
+"""The state of the request that is handled here."""
+
+
+@contextmanager
+def handling(state: RequestState) -> Iterator[None]:
+    """A request is handled in the with block: its scope is in force for what is called there."""
+    token = handled.set(state)
+    try:
+        with enter_scope(state.scope):
+            yield
+    finally:
+        handled.reset(token)
 
 
 def state_of(request: HttpRequest) -> RequestState:

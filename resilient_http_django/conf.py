@@ -48,11 +48,17 @@ def get_resilience() -> Resilience:
     """
     made = _made.get(NAME)
     if made is None:
-        made = _made.setdefault(NAME, Resilience(read_settings()))
+        made = _made.setdefault(NAME, Resilience(read_settings(), in_transaction=_in_transaction))
         for listener in list(_listeners):  # now, so that none is forgotten that came meanwhile
             made.add_listener(listener)
         _begin_console()
     return made
+
+
+def _in_transaction() -> tuple[str, str] | None:
+    from resilient_http_django.transactions import in_transaction  # noqa: PLC0415 - it asks for clients, which ask us
+
+    return in_transaction()
 
 
 def listen(listener: Callable[[Any], None]) -> None:
@@ -73,6 +79,11 @@ def mount_console() -> None:
     """The live page is mounted: look at calls from now on, or from when the Resilience is made."""
     _mounted.add(NAME)
     _begin_console()
+
+
+def console_is_mounted() -> bool:
+    """Whether the live page is."""
+    return bool(_mounted)
 
 
 def _begin_console() -> None:

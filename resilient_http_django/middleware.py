@@ -16,8 +16,8 @@ from django.core.handlers.asgi import ASGIRequest
 from django.core.signals import got_request_exception
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-from resilient_http import Answer, answer_to, enter_scope
-from resilient_http_django.clients import ATTRIBUTE, RequestState, state_of
+from resilient_http import Answer, answer_to
+from resilient_http_django.clients import ATTRIBUTE, RequestState, handling, state_of
 from resilient_http_django.conf import get_resilience, read_settings
 from resilient_http_django.decorators import heed
 
@@ -58,12 +58,12 @@ class ResilientHttpMiddleware:
             # What is inside of us is sync only, so Django runs us in a thread, and a thread is not told that the caller
             # has gone. A task in Django's event loop is.
             return async_to_sync(self._handle_in_thread)(request)
-        with enter_scope(state_of(request).scope):
+        with handling(state_of(request)):
             return self._read(request, self._answered(request, self.get_response(request)))
 
     async def _handle_async(self, request: HttpRequest) -> HttpResponseBase:
         state = state_of(request)
-        with enter_scope(state.scope):
+        with handling(state):
             try:
                 return _watched(state, self._answered(request, await self.get_response(request)))
             except asyncio.CancelledError:
@@ -73,7 +73,7 @@ class ResilientHttpMiddleware:
 
     async def _handle_in_thread(self, request: HttpRequest) -> HttpResponseBase:
         state = state_of(request)
-        with enter_scope(state.scope):
+        with handling(state):
             working = asyncio.ensure_future(sync_to_async(self.get_response)(request))
             try:
                 return self._answered(request, await asyncio.shield(working))
@@ -86,6 +86,7 @@ class ResilientHttpMiddleware:
     def _before(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         """The view is known: its budget counts, and what has nothing left does not begin."""
         state = state_of(request)
+        state.view = view
         heed(view, request)
         return self._answer(request, state.arrival.exceeded()) if state.arrival.exhausted else None
 

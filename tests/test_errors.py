@@ -115,6 +115,14 @@ def test_a_foreign_await_is_a_runtime_error():
     assert issubclass(errors.ForeignAwait, errors.ResilienceError)
 
 
+def test_a_misplaced_call_is_a_mistake_of_the_program_and_pickles():
+    error = errors.MisplacedCall("GET http://payments in a transaction", upstream="payments")
+    assert isinstance(error, RuntimeError)
+    assert not isinstance(error, httpx.HTTPError)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.upstream) == ("GET http://payments in a transaction", "payments")
+
+
 # What they carry
 
 

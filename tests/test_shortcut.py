@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import gzip
 import logging
@@ -203,7 +204,8 @@ def test_credentials_are_remembered_nowhere(library, backend):
 
     del client
     gc.collect()
-    kept = [headers for headers in gc.get_objects() if isinstance(headers, library.Headers)]
+    # By its type: isinstance() has Django's lazy objects, of other tests, set themselves up.
+    kept = [headers for headers in gc.get_objects() if issubclass(type(headers), library.Headers)]
     assert not [headers for headers in kept if "Bearer sesame" in headers.values()]
 
 
@@ -279,3 +281,38 @@ def test_urls_with_credentials_and_long_ones_are_not_remembered(library, backend
         client.get(url)
 
     assert not [kept for _, kept in shortcut._urls if "sesame" in kept]
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_a_send_that_somebody_has_wrapped_is_not_httpxs_own(library):
+    def plain(self, request):
+        return None
+
+    @functools.wraps(library.Client.send)
+    def wrapped(self, request):
+        return None
+
+    assert shortcut.is_httpxs_own(library.Client.send)
+    assert shortcut.is_httpxs_own(library.AsyncClient.send)
+    assert not shortcut.is_httpxs_own(plain)
+    assert not shortcut.is_httpxs_own(wrapped)
+
+
+def test_who_wraps_send_sees_plain_calls_too(monkeypatch):
+    seen, original = [], httpx.Client.send
+
+    def send(self, request, **options):
+        seen.append(str(request.url))
+        request.headers.update({"baggage": "theirs=1", "sentry-trace": "1-2-3"})
+        return original(self, request, **options)
+
+    up, got = httpx.MockTransport(lambda request: got.append(request.headers) or httpx.Response(200)), []
+    with Resilience({"upstreams": {"payments": {"endpoints": ["http://n1"]}}}) as resilience:
+        monkeypatch.setattr(httpx.Client, "send", send)
+        with resilience.client(transport=up) as client:
+            client.get("http://payments/")
+            client.get("http://payments/", headers={"baggage": "mine=1"})
+    assert seen == ["http://payments/"] * 2
+    # What it has injected goes no further than `propagate` lets it; what the user wrote stays.
+    assert [headers.get("baggage") for headers in got] == [None, "mine=1"]
+    assert [headers["sentry-trace"] for headers in got] == ["1-2-3"] * 2

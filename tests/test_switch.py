@@ -338,3 +338,21 @@ def test_a_forked_child_goes_on_with_what_is_switched(house):
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_an_origin_is_the_same_however_it_is_written(house):
+    it = house()
+    it.get("http://n1:8080/")
+    it.resilience.switch("HTTP://N1:8080/").shed(for_=60, by="ops")
+    with pytest.raises(Refused):
+        it.get("http://n1:8080/")
+    with pytest.raises(KeyError, match="no upstream 'http://n1/path'"):
+        it.resilience.switch("http://n1/path")
+    with pytest.raises(ValueError, match="an origin like"):
+        it.payments.circuit("open", for_=60, by="ops", endpoint="n1")
+
+
+def test_the_circuit_of_an_endpoint_is_found_however_that_is_written(house):
+    it = house()
+    it.payments.circuit("open", for_=60, by="ops", endpoint="HTTP://N1:80/")
+    assert it.resilience.circuits("payments")["http://n1"].current_state == "open"

@@ -49,8 +49,8 @@ def _row(kind: str, upstream: Upstream, control: Control, now: float) -> dict[st
             "limit": upstream.settings.pool.max_connections * len(endpoints),
         },
         "switches": [{**each, "for": round(each["for"])} for each in said["switches"]],
+        "chaos": _chaos(said["chaos"]),
         "discovery": _discovery(said["discovery"]),
-        "chaos": said["chaos"],
         "pauses": said["pauses"],
         "retries": said["retries"],
         "hedges": said["hedges"],
@@ -81,6 +81,20 @@ def _endpoints(upstream: Upstream, said: Iterable[dict[str, Any]], control: Cont
         member = members.get(each["url"])
         del each["load"]  # it fades from one moment to the next, whatever happens
         yield {**each, "connections": 0 if member is None else control.connections_to(member)}
+
+
+def _chaos(said: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What is injected on purpose, into calls of any route, and for how long still."""
+    if said is None:
+        return None
+    parts = [said, *said["routes"].values()]
+    kinds = {kind for part in parts if part.get("ends_in") for kind in part["kinds"]}
+    return {
+        "kinds": sorted(kinds),
+        "ends_in": round(max(part.get("ends_in", 0.0) for part in parts)),
+        "by_header": any(part.get("by_header") for part in parts),
+        "injected": said["injected"],
+    }
 
 
 def _discovery(said: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -44,8 +44,8 @@ def _sum(rows: list[Row]) -> Row:
         "rate_limit": _added(of("rate_limit")) or None,
         "pool": _added(of("pool")),
         "switches": _by(of("switches"), lambda each: (each["what"], each["by"]), _longest),
+        "chaos": _injected(of("chaos")),
         "discovery": max(of("discovery"), key=lambda each: bool(each["failing"]), default=None),
-        "chaos": next(iter(of("chaos")), None),
         **{key: _added(of(key)) for key in ("pauses", "retries", "hedges", "fallbacks")},
     }
 
@@ -105,6 +105,13 @@ def _endpoint(parts: list[Row]) -> Row:
         "connections": sum(part["connections"] for part in parts),
         "circuit": None if worst is None else {**worst, "said": dict(said)},
     }
+
+
+def _injected(parts: list[Row]) -> Row | None:
+    """Of who injects for longest; what was injected is added up."""
+    if not parts:
+        return None
+    return {**max(parts, key=lambda part: float(part["ends_in"])), "injected": _added([p["injected"] for p in parts])}
 
 
 def _longest(parts: list[Row]) -> Row:

@@ -61,10 +61,14 @@ def _discovery(row: dict[str, Any]) -> Found:
 
 
 def _switches(row: dict[str, Any]) -> Found:
-    if row["chaos"] is not None:
-        yield LITTLE, "faults are injected on purpose (chaos)"
     for switch in row["switches"]:
         yield LITTLE, f"switched: {switch['what']}"
 
 
-RULES = (_success, _circuits, _endpoints, _limits, _discovery, _switches)
+def _chaos(row: dict[str, Any]) -> Found:
+    chaos = row["chaos"]
+    if chaos is not None and chaos["kinds"]:
+        yield SOME, f"faults on purpose ({', '.join(chaos['kinds'])}) for {chaos['ends_in']:g} s more"
+
+
+RULES = (_success, _circuits, _endpoints, _limits, _discovery, _switches, _chaos)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from resilient_http.errors import SettingsError, SettingsMistake
+from resilient_http.errors import SettingsError, SettingsMistake, all_told
 from resilient_http.settings.keys import ANEW, reloads
 from resilient_http.settings.models import Settings
 from resilient_http.settings.validation import Model
@@ -20,6 +20,7 @@ FIXED = tuple(name for name, reload in reloads(Settings).items() if reload == AN
 """What the connections and threads of a process are made of, and who looks on."""
 
 ABSENT: Final = "(none)"
+ON: Final = "on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,9 @@ class Change:
 
     Attributes:
         path: Where it stands: upstreams.payments.timeout.total.
-        old: Its value before, as a person would write it; "(none)" where there was nothing.
-        new: Its value now.
+        old: Its value before, as a person would write it; "(none)" where there was nothing, "on" for what had settings
+            of its own, and is switched off now.
+        new: Its value now, in the same way.
     """
 
     path: str
@@ -45,7 +47,7 @@ def changes(old: Settings, new: Settings) -> tuple[Change, ...]:
     before, after = dict(_leaves(old)), dict(_leaves(new))
     paths = [*before, *(path for path in after if path not in before)]
     return tuple(
-        Change(path, _told(path, before.get(path, ABSENT)), _told(path, after.get(path, ABSENT)))
+        Change(path, _told(path, before), _told(path, after))
         for path in paths
         if before.get(path, ABSENT) != after.get(path, ABSENT)
     )
@@ -60,7 +62,7 @@ def check_reloadable(old: Settings, new: Settings) -> None:
     message = "cannot change while the process runs; start it anew"
     mistakes = tuple(SettingsMistake((key,), message) for key in FIXED if getattr(old, key) != getattr(new, key))
     if mistakes:
-        raise SettingsError("\n".join(map(str, mistakes)), path=mistakes[0].path[0], mistakes=mistakes)
+        raise SettingsError(all_told(mistakes), path=mistakes[0].path[0], mistakes=mistakes)
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -76,15 +78,16 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _told(path: str, value: Any) -> str:
+def _told(path: str, leaves: Mapping[str, Any]) -> str:
+    if path not in leaves:
+        return ON if any(other.startswith(f"{path}.") for other in leaves) else ABSENT
+    value = leaves[path]
     if path.endswith(".discovery.source") and not isinstance(value, (str, type, type(None))):
         value = type(value)  # an object of the user's may show what it holds
     return _shown(value)
 
 
 def _shown(value: Any) -> str:
-    if value is ABSENT:
-        return ABSENT
     if isinstance(value, SecretStr):
         return "***"
     if callable(value) and hasattr(value, "__qualname__"):

@@ -184,7 +184,8 @@ class ChaosSettings(FaultSettings):
     """Faults that are injected into the calls of an upstream on purpose; `chaos.allowed` at the root has to name it.
 
     Attributes:
-        lasts: Seconds, at most an hour, from the start of the process, or from the reload that brought or changed it.
+        lasts: Seconds, at most an hour, from the start of the process (of the one that its workers are forked from), or
+            from the reload that brought or changed it.
         until: When it is over: an instant with its time zone, at most an hour ahead. One that is past is over.
         seed: Of what is drawn, for the same faults each time; None for others each time.
         by_header: Whether a signed header of the inbound request may choose a fault for its calls (`chaos.key` at the

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from resilient_http.settings.validation import Model, mistake_at, not_bool, split_url
 from resilient_http.settings.values import HeaderName, KeyFunction, PositiveRatio, Seconds
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
 Zone = Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -53,7 +54,18 @@ class EndpointSettings(Model):
     def origin(self) -> tuple[str, str, int]:
         """Scheme, host without brackets, port."""
         parts = urlsplit(self.url)
-        return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme]
+        return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
+
+
+def node_url(url: str) -> str:
+    """An origin as status() has it, however it was written: http://n1 for HTTP://N1:80/.
+
+    Raises:
+        ValueError: It is none.
+    """
+    scheme, host, port = EndpointSettings.model_construct(url=EndpointSettings._is_origin(url)).origin  # noqa: SLF001
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{bracketed}" + ("" if port == DEFAULT_PORTS[scheme] else f":{port}")
 
 
 def one_upstreams(endpoints: tuple[EndpointSettings, ...]) -> tuple[EndpointSettings, ...]:

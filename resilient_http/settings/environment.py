@@ -10,16 +10,16 @@ underscore: so CARD_PAYMENTS stands for the upstream card-payments.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
-from resilient_http.errors import SettingsError, SettingsMistake
-from resilient_http.settings.files import switched_off
+from resilient_http.errors import SettingsError, SettingsMistake, all_told
+from resilient_http.settings.files import READERS, switched_off
 from resilient_http.settings.keys import shape_at
 from resilient_http.settings.origins import Layer, Source
+from resilient_http.settings.validation import TOO_DEEP
 
 PREFIX = "RESILIENT_HTTP_"
 NAMED = ("upstreams", "guards")
@@ -50,7 +50,7 @@ def layers_of(environment: Mapping[str, str], model: type[BaseModel], *, strict:
             continue
         layers.append((len(path), (source, _nested(path, switched_off(value, model, path)))))
     if mistakes:
-        raise SettingsError("\n".join(map(str, mistakes)), path=".".join(mistakes[0].path), mistakes=tuple(mistakes))
+        raise SettingsError(all_told(mistakes), path=".".join(mistakes[0].path), mistakes=tuple(mistakes))
     return [layer for _, layer in sorted(layers, key=lambda each: each[0])]
 
 
@@ -72,7 +72,9 @@ def path_of(variable: str) -> tuple[str, ...]:
 
 def _read(text: str, path: tuple[str, ...], model: type[BaseModel]) -> Any:
     try:
-        value = json.loads(text)
+        value = READERS[".json"](text)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
     except ValueError:
         if text.lstrip()[:1] in ("{", "[", '"'):
             raise

@@ -22,6 +22,7 @@ from resilient_http.settings.inbound import InboundSettings
 from resilient_http.settings.keys import NEW_PROCESS
 from resilient_http.settings.limits import RateLimitSettings
 from resilient_http.settings.merging import as_raw, inherit, merge
+from resilient_http.settings.misplaced import MisplacedSettings
 from resilient_http.settings.origins import (
     ORIGINS,
     WRITTEN,
@@ -66,6 +67,7 @@ class Settings(Model):
         engine: What async clients connect with: "default", or "aiohttp" (needs the extra `aiohttp`), which is faster,
             for asyncio only, and neither speaks HTTP/2 nor goes through a proxy. Sync clients have the default one.
         inbound: See InboundSettings.
+        misplaced: See MisplacedSettings.
         zone: Where this process stands; endpoints of that zone are preferred. None for no preference.
         shared: See SharedSettings; None for a process that shares nothing with others. Needs the extra `redis`.
         watch: See WatchSettings; None for settings that nothing changes from afar.
@@ -86,6 +88,7 @@ class Settings(Model):
     backend: Annotated[Literal["httpx", "httpx2"], NEW_PROCESS] = "httpx"
     engine: Annotated[Literal["default", "aiohttp"], NEW_PROCESS] = "default"
     inbound: InboundSettings = InboundSettings()
+    misplaced: MisplacedSettings = MisplacedSettings()
     zone: Zone | None = None
     shared: Annotated[SharedSettings | None, NEW_PROCESS] = None
     watch: Annotated[WatchSettings | None, NEW_PROCESS] = None

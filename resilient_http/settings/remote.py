@@ -18,11 +18,12 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from resilient_http.errors import SettingsError, SettingsMistake
+from resilient_http.errors import SettingsError, SettingsMistake, all_told
 from resilient_http.settings.endpoints import EndpointSettings
+from resilient_http.settings.keys import shape_at
 from resilient_http.settings.models import Settings
 from resilient_http.settings.origins import Source
-from resilient_http.settings.validation import nearest
+from resilient_http.settings.validation import nearest, one_near
 
 NAME: Final = "*"  # stands for a name: of an upstream, a route or a guard
 SWITCHES: Final = "switches"
@@ -77,6 +78,7 @@ ALLOWED: Final = frozenset(
     (
         "enabled",
         *_below("inbound", "timeout", "max", "reserve"),
+        *_below("misplaced", "in_transaction", "in_event_loop"),
         *_below("defaults", *OF_AN_UPSTREAM),
         *_below(f"upstreams.{NAME}", *OF_AN_UPSTREAM, "endpoints"),
         *_below(f"guards.{NAME}", *OF_A_GUARD),
@@ -104,7 +106,7 @@ def laid_over(
     document = {str(key): value for key, value in document.items() if key != SWITCHES}
     refused = (*_refused(document, _TREE, ()), *_other_nodes(document, own, endpoints=endpoints))
     if refused:
-        raise SettingsError("\n".join(map(str, refused)), path=".".join(refused[0].path), mistakes=refused)
+        raise SettingsError(all_told(refused), path=".".join(refused[0].path), mistakes=refused)
     return own.under((Source(where, "remote"), document)) if document else own
 
 
@@ -116,7 +118,8 @@ def _refused(raw: Any, allowed: Tree, path: tuple[str, ...]) -> Iterator[Setting
         here = (*path, str(key))
         below = allowed.get(str(key), allowed.get(NAME))
         if below is None:
-            yield SettingsMistake(here, "cannot be changed from afar")
+            misspelt = shape_at(Settings, here) is None
+            yield SettingsMistake(here, "cannot be changed from afar", one_near(str(key), allowed) if misspelt else ())
         elif below:
             yield from _refused(value, below, here)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from resilient_http.errors import SettingsError
+from resilient_http.errors import SettingsError, all_told
 
 NAMES = (("upstreams",), ("guards",), ("defaults", "routes"))  # below these, and the routes of upstreams, are names
 DATA = ("response", "body")  # what stands there is an answer, not settings
@@ -50,8 +50,7 @@ def respell(error: SettingsError, root: str) -> SettingsError:
         else replace(mistake, path=(spell(mistake.path, root),), known=tuple(map(str.upper, mistake.known)))
         for mistake in error.mistakes
     )
-    text = "\n".join(map(str, mistakes))
-    return SettingsError(text, path=".".join(mistakes[0].path), value=error.value, mistakes=mistakes)
+    return SettingsError(all_told(mistakes), path=".".join(mistakes[0].path), value=error.value, mistakes=mistakes)
 
 
 def _holds_names(path: tuple[str, ...]) -> bool:

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationError, model_validator
 
-from resilient_http.errors import SettingsError, SettingsMistake
+from resilient_http.errors import SettingsError, SettingsMistake, all_told
+from resilient_http.settings.endpoints import node_url
 from resilient_http.settings.remote import SWITCHES
 from resilient_http.settings.validation import Model, mistake_at, mistakes_in, nearest, not_bool
 
@@ -33,7 +34,7 @@ class SwitchSettings(Model):
     what: Literal["retries off", "hedges off", "circuit open", "circuit closed", "shed"]
     until: AwareDatetime
     share: Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=1)] = 1.0
-    endpoint: str | None = None
+    endpoint: Annotated[str, AfterValidator(node_url)] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -71,7 +72,7 @@ def read_switches(
         elif left > 0.0:
             found.append((path[1], switch, left))
     if mistakes:
-        raise SettingsError("\n".join(map(str, mistakes)), path=".".join(mistakes[0].path), mistakes=tuple(mistakes))
+        raise SettingsError(all_told(mistakes), path=".".join(mistakes[0].path), mistakes=tuple(mistakes))
     return found
 
 
@@ -81,9 +82,20 @@ def _each(raw: Any, known: Collection[str], mistakes: list[SettingsMistake]) -> 
         return
     for name, own in raw.items():
         path = (SWITCHES, str(name))
-        if name not in known and "://" not in str(name):
+        whose = name_of(str(name), known)
+        if whose is None:
             mistakes.append(SettingsMistake(path, "no such upstream", nearest(str(name), tuple(known))))
         elif not isinstance(own, (list, tuple)):
             mistakes.append(SettingsMistake(path, "a list of switches is needed"))
         else:
-            yield from (((*path, str(position)), each) for position, each in enumerate(own))
+            yield from (((SWITCHES, whose, str(position)), each) for position, each in enumerate(own))
+
+
+def name_of(said: str, known: Collection[str]) -> str | None:
+    """Which upstream is meant: one that is known, or the origin of one that need not have been called yet. Or None."""
+    if said in known:
+        return said
+    try:
+        return node_url(said)
+    except ValueError:
+        return None

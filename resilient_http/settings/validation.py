@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticCustomError
 
-from resilient_http.errors import SettingsError, SettingsMistake
+from resilient_http.errors import SettingsError, SettingsMistake, all_told
 from resilient_http.settings.keys import shape_at
 
 TOO_DEEP = "nested too deeply, or it contains itself"
@@ -46,7 +46,12 @@ class Model(BaseModel):
 
 def nearest(key: str, known: tuple[str, ...]) -> tuple[str, ...]:
     """The known name that may have been meant, or all of them."""
-    return tuple(difflib.get_close_matches(key, known, n=1)) or known
+    return one_near(key, known) or known
+
+
+def one_near(key: str, known: Iterable[str]) -> tuple[str, ...]:
+    """The known name that may have been meant, or none."""
+    return tuple(difflib.get_close_matches(key[:LONGEST], tuple(known), n=1))
 
 
 def mistake_at(*path: str, message: str, known: tuple[str, ...] = ()) -> PydanticCustomError:
@@ -109,8 +114,7 @@ def mistakes_in(error: ValidationError, model: type[Model], below: tuple[str, ..
 def settings_error(found: Sequence[Found]) -> SettingsError:
     """All mistakes in one message; `path` and `value` are the first one's."""
     mistakes = tuple(mistake for mistake, _ in found)
-    text = "\n".join(map(str, mistakes))
-    return SettingsError(text, path=".".join(mistakes[0].path), value=found[0][1], mistakes=mistakes)
+    return SettingsError(all_told(mistakes), path=".".join(mistakes[0].path), value=found[0][1], mistakes=mistakes)
 
 
 def _mistakes(details: Any, model: type[Model], below: tuple[str, ...]) -> list[Found]:
@@ -155,12 +159,12 @@ def _is_secret(path: tuple[str, ...], message: str) -> bool:
         return True
     if "headers" in path and {"health", "watch"} & {*path}:
         return True
-    return message == "unknown key" and _is_secretive(path)
+    return message in ("unknown key", "a mapping is needed") and _is_secretive(path)
 
 
 def _is_secretive(path: tuple[str, ...]) -> bool:
     """Whether it is in a section that holds passwords and tokens."""
-    return path[:1] in (("shared",), ("watch",)) or bool({"chaos", "discovery", "health"} & {*path})
+    return path[:1] in (("console",), ("shared",), ("watch",)) or bool({"chaos", "discovery", "health"} & {*path})
 
 
 def _without_secrets(value: Any, path: tuple[str, ...]) -> Any:

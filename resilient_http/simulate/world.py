@@ -141,7 +141,8 @@ def upstream_of(settings: Settings, name: str | None) -> tuple[str, UpstreamSett
     if name is None and len(settings.upstreams) == 1:
         name = next(iter(settings.upstreams))
     if name is None or name not in settings.upstreams:
-        message = f"no upstream {name!r}; known: {known}" if name else f"which upstream? known: {known}"
+        which = f"no upstream {name!r}" if name else "which upstream? say it with --upstream"
+        message = f"{which}; known: {known}"
         raise KeyError(message)
     return name, settings.upstreams[name]
 

@@ -9,12 +9,14 @@ from typing import Any
 
 from resilient_http.call import Call
 from resilient_http.events import Hub
+from resilient_http.misplaced import InTransaction, Misplaced
 from resilient_http.settings.models import Settings, UpstreamSettings
 from resilient_http.telemetry import metrics, tracing
 from resilient_http.telemetry.attempt_spans import AttemptTracing
 from resilient_http.telemetry.labels import Labels
 from resilient_http.telemetry.logs import AttemptDetail, CallLog, EventLog, redact_httpx
 from resilient_http.telemetry.metrics import Metering
+from resilient_http.telemetry.redaction import shown_url
 
 
 class Observers:
@@ -23,17 +25,20 @@ class Observers:
     Args:
         settings: What they are told.
         hub: Where they listen.
+        in_transaction: Tells whether a database transaction is open; None where nobody can.
 
     Attributes:
         log: Hears of degraded calls.
+        misplaced: Looks where calls are made.
         metering: Follows the provider of metrics; None for no metrics.
         traces: Whether calls have spans.
         labels: What upstreams and endpoints are called.
         keep: Hears of degraded calls too, as `log.tell` does; None for nobody.
     """
 
-    def __init__(self, settings: Settings, hub: Hub) -> None:
+    def __init__(self, settings: Settings, hub: Hub, in_transaction: InTransaction | None = None) -> None:
         own = settings.telemetry
+        self.misplaced = Misplaced(settings.misplaced, in_transaction)
         tracing.load_provider()
         metrics.load_provider()
         if settings.logging.redact_httpx:
@@ -63,6 +68,10 @@ class Observers:
     def tracer(self, settings: UpstreamSettings) -> AttemptTracing:
         """What carries traces to an upstream."""
         return AttemptTracing(settings.propagate, self._query, self._detail, hedges=settings.hedge is not None)
+
+    def shown(self, url: Any) -> str:
+        """A URL as it may be seen."""
+        return shown_url(url, self._query)
 
     def upstreams(self) -> list[Any]:
         """Every upstream and guard that is known."""

@@ -2,7 +2,7 @@
 
 Laws
     1. It never waits, and never goes back.
-    2. Who sleeps in sync code moves it on at once.
+    2. Who sleeps in sync code moves it on at once; an attempt and its hedge when both sleep, to what is due first.
     3. Of the tasks of an event loop it is the one that is due first that moves it on, and only when no other one has
        come to a wait, or from one, for `ROUNDS` rounds of the loop. A task that waits for something real (a socket, a
        thread) meanwhile is not waited for.
@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio.lowlevel
+
+from resilient_http.testing.together import current
 
 ROUNDS = 20
 
@@ -65,11 +67,15 @@ class VirtualClock:
         if not 0 <= seconds < math.inf:
             message = f"a clock goes on by finite seconds, 0 or more, not {seconds!r}"
             raise ValueError(message)
-        self._move_to(self._now + seconds)
+        self.move_to(self._now + seconds)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, without waiting."""
-        self._move_to(self._now + max(0.0, seconds))
+        """Sleep, without waiting for anybody but those who race beside."""
+        due, race = self._now + max(0.0, seconds), current.get()
+        if race is None:
+            self.move_to(due)
+        else:
+            race.sleep_until(due)
 
     async def sleep_in_task(self, seconds: float, done: Callable[[], bool] | None = None) -> None:
         """Let other tasks run until it is so much later, or `done` says that it is not worth waiting for."""
@@ -80,7 +86,7 @@ class VirtualClock:
             await anyio.lowlevel.checkpoint()
             while self._now < me.due and not (done is not None and done()):
                 if await self._is_quiet() and self._is_first(me):
-                    self._move_to(me.due)
+                    self.move_to(me.due)
         finally:
             self._sleepers.remove(me)
             self._moves += 1
@@ -97,7 +103,8 @@ class VirtualClock:
         # One that sleeps for ever is woken by something else.
         return me.due < math.inf and min(self._sleepers, key=lambda each: (each.due, each.order)) is me
 
-    def _move_to(self, instant: float) -> None:
+    def move_to(self, instant: float) -> None:
+        """It is then, monotonic seconds, or later."""
         with self._lock:
             self._now = max(self._now, instant)
 

@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import Final, Literal
 
+from resilient_http.settings.endpoints import node_url
 from resilient_http.state.switches import Switch, What
 from resilient_http.upstreams.switching import Switching
 from resilient_http.upstreams.whole import whole
@@ -65,7 +66,7 @@ class Switchboard:
         if position not in whats:
             message = f'position is "open" or "closed", not {position!r}'
             raise ValueError(message)
-        self._throw(whats[position], for_, by, endpoint=None if endpoint is None else endpoint.rstrip("/"))
+        self._throw(whats[position], for_, by, endpoint=None if endpoint is None else node_url(endpoint))
 
     def shed(self, *, for_: float, by: str, share: float = 1.0) -> None:
         """Refuse calls (Refused); a fallback answers them.

@@ -30,6 +30,7 @@ from resilient_http.upstreams.nodes import Nodes
 from resilient_http.upstreams.routes import RouteTable
 
 UNLIMITED_QUEUE = 1_000_000
+ENDS = "_ends"  # monotonic seconds, which all processes of a machine share
 VARIANTS = 100  # different overrides of calls that are kept composed
 
 
@@ -276,7 +277,8 @@ class Upstream:
 
 
 def _new_chaos(own: ChaosSettings) -> Chaos:
-    ends = time.monotonic() + own.left(time.time())
+    # It stays with what was read, so that a forked worker does not begin it anew. No field, so it is not compared.
+    ends = vars(own).setdefault(ENDS, time.monotonic() + own.left(time.time()))
     return Chaos(FaultRules(**own.rules()), ends, seed=own.seed, orders=own.by_header)
 
 

@@ -95,7 +95,7 @@ def test_one_of_several_upstreams_is_named(command):
     assert command("two.toml", "--scenario", "blip.toml", "--upstream", "geo")[1].startswith("A blip: geo, 2 nodes")
     status, _, err = command("two.toml", "--scenario", "blip.toml")
     assert status == 2
-    assert "which upstream? known: payments, geo" in err
+    assert "which upstream? say it with --upstream; known: payments, geo" in err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 
@@ -11,6 +12,7 @@ import pytest
 from resilient_http import Cancellation, Cancelled, DeadlineExceeded, Resilience, Scope, enter_scope, journal_of
 from resilient_http.events import FaultInjected
 from resilient_http.settings.chaos_header import chaos_header
+from resilient_http.settings.models import Settings
 from tests.live.behaviours import answer, delay
 
 KEY = "not-a-secret-of-anybody"
@@ -197,6 +199,25 @@ def test_a_reload_of_something_else_does_not_make_it_last_longer(fault_server):
         with resilience.client() as client:
             assert client.get("http://payments/").status_code == 200
         assert resilience.status()["upstreams"]["payments"]["chaos"] is None
+
+
+def test_a_worker_that_is_forked_later_does_not_begin_it_anew(fault_server):
+    server = fault_server(answer(200))
+    with Resilience(settings(server.url, {"error": 503, "lasts": 0.4}, retry=None)) as resilience:
+        with resilience.client() as client:
+            assert client.get("http://payments/").status_code == 503
+        before = resilience.settings
+        assert before == Settings(**settings(server.url, {"error": 503, "lasts": 0.4}, retry=None))
+        time.sleep(0.5)
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                with resilience.client() as client:
+                    status = 0 if client.get("http://payments/").status_code == 200 else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_a_caller_that_goes_away_is_not_waited_for(fault_server):

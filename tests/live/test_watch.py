@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import logging
 import os
 import threading
@@ -25,7 +26,7 @@ from resilient_http.events import (
 from resilient_http.upstreams.documents.file import FileDocument
 from tests.live.consul import Consul
 from tests.live.keepers import AtUrl, ByFunction, InConfigMap, InConsul, InEtcd, InFile, InRedis
-from tests.live.servers import answer
+from tests.live.servers import answer, drip_body
 from tests.live.sharing_process import within
 
 PATIENCE = 20.0  # seconds; a change is usually in force after less than one
@@ -214,13 +215,34 @@ def test_a_file_is_looked_at_where_nothing_tells_of_changes(tmp_path):
     keeper = InFile(tmp_path)
     stop = threading.Event()
     said = FileDocument(str(keeper.path), 30.0, told=False).watch(stop)
-    assert next(said) == "{}"
+    assert next(said) == b"{}"
     timer = threading.Timer(0.2, keeper.write, ('{"enabled": false}',))
     timer.start()
-    assert next(said) == '{"enabled": false}'
+    assert next(said) == b'{"enabled": false}'
     timer.join()
     stop.set()
     assert list(said) == []
+
+
+@pytest.mark.parametrize(
+    ("stands", "why"),
+    [
+        (os.mkfifo, "it is no file"),
+        (os.mkdir, "it is no file"),
+        (lambda path: path.symlink_to(path.name), "it cannot be read (OSError)"),
+    ],
+    ids=["pipe", "folder", "circle"],
+)
+def test_what_stands_in_the_place_of_a_file_is_told_and_the_next_file_is_read(tmp_path, fault_server, stands, why):
+    path = tmp_path / "document.json"
+    stands(path)
+    watcher = Watcher({"file": str(path), "interval": 0.1, "max_backoff": 0.1}, fault_server(answer(200)).url)
+    watcher.call()
+    within(PATIENCE, lambda: watcher.status["failing"] == why)
+    path.rename(tmp_path / "away")
+    path.write_text('{"upstreams": {"payments": {"timeout": {"total": 3.0, "attempt": 0.5}}}}')
+    watcher.sees(3.0)
+    watcher.resilience.close()
 
 
 def test_a_file_that_is_written_in_place_is_never_read_as_empty(keep, watch):
@@ -283,6 +305,34 @@ def test_an_answer_without_end_is_left(fault_server, watch, keep):
     keeper.server.play(answer(200, "x" * 1_100_000))
     watcher = watch(keeper)
     within(PATIENCE, lambda: watcher.status["failing"] == "it answered with more than 1000000 bytes")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "why"),
+    [
+        (drip_body(0.05), "it did not answer in time"),
+        (
+            answer(200, gzip.compress(b" " * 50_000_000), {"Content-Encoding": "gzip"}),
+            "it compressed its answer, which it was not asked to",
+        ),
+    ],
+    ids=["drips", "bomb"],
+)
+def test_an_answer_that_would_cost_much_is_left(watch, keep, behaviour, why):
+    keeper = keep("http")
+    keeper.server.play(behaviour)
+    watcher = watch(keeper)
+    within(PATIENCE, lambda: watcher.status["failing"] == why)
+    assert keeper.server.requests[0].header("Accept-Encoding") == "identity"
+
+
+def test_a_tag_that_cannot_be_said_back_is_none(watch, keep):
+    keeper = keep("http")
+    keeper.server.play(answer(200, "{}", {"ETag": '"caf\u00e9"'}))
+    watcher = watch(keeper)
+    keeper.server.wait_for_requests(5)
+    assert watcher.status["failing"] is None
+    assert {request.header("If-None-Match") for request in keeper.server.requests} == {None}
 
 
 def test_settings_that_are_given_by_hand_are_under_the_document(keep, watch):

@@ -32,7 +32,8 @@ def test_a_policy_that_is_switched_off_or_on_is_told():
     (first, *rest) = changes(settings(), settings(retry=None))
     assert first.path.startswith("upstreams.payments.retry.")
     assert first.new == "(none)"
-    assert str(rest[-1]) == "upstreams.payments.retry: (none) -> none"
+    assert str(rest[-1]) == "upstreams.payments.retry: on -> none"
+    assert told(settings(retry=None), settings())[0] == "upstreams.payments.retry: none -> on"
     assert "upstreams.payments.hedge.delay: (none) -> p95" in told(settings(), settings(hedge={}))
 
 

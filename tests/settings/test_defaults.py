@@ -126,6 +126,7 @@ def test_the_defaults_at_the_root_are_those_of_the_design():
             "cancel_on_disconnect": True,
             "answers": True,
         },
+        "misplaced": {"in_transaction": "warn", "in_event_loop": "warn"},
         "shared": None,
         "watch": None,
         "telemetry": {"traces": True, "metrics": True, "query": ()},

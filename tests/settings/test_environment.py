@@ -87,6 +87,16 @@ def test_what_begins_like_json_and_is_none_is_refused_all_of_it():
     assert len(caught.value.mistakes) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [('{"retry": null, "retry": {}}', "retry is given twice"), ("[" * 100_000, "nested too deeply")],
+    ids=["twice", "deep"],
+)
+def test_json_is_read_as_that_of_a_file(text, why):
+    with pytest.raises(SettingsError, match=f"environment RESILIENT_HTTP_DEFAULTS: defaults: not JSON: {why}"):
+        read({"DEFAULTS": text})
+
+
 def test_a_secret_is_not_told():
     with pytest.raises(SettingsError) as caught:
         read({"SHARED__REDIS": "memcached://:hunter2@host"})

@@ -7,11 +7,13 @@ import math
 import pickle
 import re
 import traceback
+from typing import get_args
 
 import pytest
 
 from resilient_http.errors import SettingsError
 from resilient_http.settings.models import Settings
+from resilient_http.settings.validation import Model
 
 
 def refused(**raw) -> SettingsError:
@@ -671,6 +673,9 @@ def test_anything_else_that_is_wrong_is_refused_where_it_stands(own, path):
         ({"inbound": {"timeout": -1}}, "inbound.timeout"),
         ({"inbound": {"reserve": -1}}, "inbound.reserve"),
         ({"inbound": {"priority_header": "x priority"}}, "inbound.priority_header"),
+        ({"misplaced": {"in_transaction": "refused"}}, "misplaced.in_transaction"),
+        ({"misplaced": {"in_event_loop": True}}, "misplaced.in_event_loop"),
+        ({"misplaced": None}, "misplaced"),
         ({"upstreams": []}, "upstreams"),
         ({"upstreams": {"payments": None}}, "upstreams.payments"),
         ({"upstreams": {"payments": ["http://n1"]}}, "upstreams.payments"),
@@ -845,6 +850,38 @@ def test_credentials_are_neither_in_the_message_nor_in_the_value(raw):
     told = "".join(traceback.format_exception(error)) + repr(error) + repr(error.value)
     for secret in ("hunt", "er2"):
         assert secret not in told
+
+
+def _holding_secrets(model, path=()):
+    """The paths of the sections that have a secret in them; the upstreams are those of the defaults."""
+    for name, field in model.model_fields.items():
+        if (model, name) == (Settings, "upstreams"):
+            continue
+        if "Secret" in repr(field.annotation):
+            yield path
+        for each in (field.annotation, *get_args(field.annotation)):
+            if isinstance(each, type) and issubclass(each, Model):
+                yield from _holding_secrets(each, (*path, name))
+
+
+SECRETIVE = sorted({path for path in _holding_secrets(Settings) if path not in {(), ("defaults",)}})
+
+
+def test_the_sections_that_hold_secrets_are_seen():
+    assert {("console",), ("shared",), ("watch", "http"), ("defaults", "discovery", "etcd")} <= {*SECRETIVE}
+
+
+@pytest.mark.parametrize("path", SECRETIVE, ids=".".join)
+@pytest.mark.parametrize("below", [{"tokne": "hunter2"}, {"tokne": ["hunter2"]}, {"tokne": {"x": "hunter2"}}])
+def test_what_is_misspelt_beside_a_secret_is_not_shown(path, below):
+    error = refused(**nested(".".join(path), below))
+    assert "hunter2" not in str(error) + repr(error.value)
+
+
+@pytest.mark.parametrize("path", [path for path in SECRETIVE if path[-1] != "health"], ids=".".join)  # there, a path
+def test_what_stands_for_a_section_with_a_secret_is_not_shown(path):
+    error = refused(**nested(".".join(path), "hunter2"))
+    assert "hunter2" not in str(error) + repr(error.value)
 
 
 @pytest.mark.parametrize("value", [10**20, 10**5000, -(10**20)], ids=["20", "5000", "minus"])

@@ -147,9 +147,9 @@ def test_what_is_allowed_is_validated():
     assert error.path == "upstreams.payments.timeout.total"
 
 
-@pytest.mark.parametrize("section", ["timeout", "pool", "inbound", "upstreams", "guards", "defaults"])
+@pytest.mark.parametrize("section", ["timeout", "pool", "inbound", "misplaced", "upstreams", "guards", "defaults"])
 def test_what_cannot_be_off_is_not_switched_off(section):
-    root = section in ("inbound", "upstreams", "guards", "defaults")
+    root = section in ("inbound", "misplaced", "upstreams", "guards", "defaults")
     refusal({section: None} if root else {"upstreams": {"payments": {section: None}}})
 
 
@@ -205,3 +205,18 @@ def test_whatever_a_document_says_nothing_else_is_different(document):
             )
             dotted = ".".join(general)
             assert dotted in ALLOWED or any(each.startswith(f"{dotted}.") for each in ALLOWED)
+
+
+def test_what_was_misspelt_is_told_the_nearest_that_may_change():
+    error = refusal({"upstreams": {"payments": {"timeot": {"total": 1}}}})
+    assert str(error) == "upstreams.payments.timeot: cannot be changed from afar; did you mean timeout?"
+
+
+def test_of_very_many_mistakes_the_first_are_told_each_on_one_line():
+    error = refusal({f"key{at}\nforged" if at == 0 else f"key{at}" * 1000: 1 for at in range(5_000)})
+    lines = str(error).splitlines()
+    assert lines[0] == r"'key0\nforged': cannot be changed from afar"
+    assert lines[-1] == "and 4900 more"
+    assert len(lines) == 101
+    assert max(map(len, lines)) < 300
+    assert len(error.mistakes) == 5_000

@@ -55,6 +55,10 @@ def test_none_is_none_and_what_is_past_is_over():
         (None, "switches"),
         ([], "switches"),
         ({"paymnts": []}, "switches.paymnts"),
+        ({"://": []}, "switches.://"),
+        ({"http://n1\nforged": []}, "switches.http://n1\nforged"),
+        ({"http://n1/path": []}, "switches.http://n1/path"),
+        ({"payments": [{"what": "circuit open", "endpoint": "n1", "until": until(1)}]}, "switches.payments.0.endpoint"),
         ({"payments": {"what": "shed"}}, "switches.payments"),
         ({"payments": [{"what": "shed"}]}, "switches.payments.0.until"),
         ({"payments": [{"what": "off", "until": until(1)}]}, "switches.payments.0.what"),
@@ -76,3 +80,9 @@ def test_all_mistakes_are_told():
     assert [".".join(each.path) for each in error.mistakes] == [
         "switches.paymnts", "switches.payments.0.what", "switches.payments.0.until",
     ]  # fmt: skip
+
+
+def test_an_origin_is_the_same_however_it_is_written():
+    said = {"HTTP://N1:80/": [{"what": "circuit open", "endpoint": "https://[::1]:443/", "until": until(9)}]}
+    ((name, switch, _),) = read(said)
+    assert (name, switch.endpoint) == ("http://n1", "https://[::1]")

@@ -45,6 +45,12 @@ def test_a_calm_run():
     assert (result.total.begin, result.total.end) == (0.0, 10.0)
 
 
+def test_faults_that_are_injected_on_purpose_are_left_out():
+    allowed = {"chaos": {"allowed": ["payments"]}}
+    chaos = {"chaos": {"error": 503, "lasts": 60}, "routes": {"GET /a": {"chaos": {"latency": 1, "lasts": 60}}}}
+    assert run({}, root=allowed, **chaos).total.success == 1.0
+
+
 def test_calls_in_step_come_in_step():
     result = run({"arrivals": "constant"})
     assert {one.calls for one in result.series} <= {49, 50, 51}

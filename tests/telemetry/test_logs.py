@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import structlog
@@ -279,21 +281,24 @@ def test_a_json_formatter_has_all_fields(fault_server):
     )  # fmt: skip
 
 
-def test_structlog_has_all_fields(fault_server):
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder()],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
-    )
-    handler, written = logging.Handler(), []
-    handler.setFormatter(formatter)
-    handler.emit = lambda record: written.append(json.loads(handler.format(record)))
-    logger = logging.getLogger("resilient_http")
-    logger.addHandler(handler)
+def test_structlog_has_all_fields_and_what_the_request_has_bound(fault_server):
+    page = (Path(__file__).parent.parent.parent / "docs/observe.md").read_text()
+    (example,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "structlog.configure" in each]
+    root, written = logging.getLogger(), []
+    before = list(root.handlers)
     try:
-        run("sync", [fault_server([answer(503), answer()])])
+        with structlog.contextvars.bound_contextvars():
+            exec(compile(example, "docs/observe.md", "exec"), {})
+            (handler,) = [each for each in root.handlers if each not in before]
+            handler.emit = lambda record: written.append(json.loads(handler.format(record)))
+            run("sync", [fault_server([answer(503), answer()])])
     finally:
-        logger.removeHandler(handler)
+        root.handlers[:] = before
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
 
-    (line,) = written
-    assert (line["logger"], line["upstream"], line["outcome"]) == ("resilient_http.calls", "payments", "retried")
+    (line,) = [each for each in written if each["logger"] == "resilient_http.calls"]
+    assert (line["level"], line["upstream"], line["outcome"]) == ("warning", "payments", "retried")
+    assert line["request_id"] == "7f3a"
     assert line["duration"] < time.monotonic()
+    assert {"trace_id", "endpoint", "attempt", "why", "folded", "timestamp", "event"} <= line.keys()

@@ -72,6 +72,42 @@ async def test_a_hedge_is_sent_by_the_clock_and_wins(virtual_clock, scripted_ups
     assert [sent.at - virtual_clock.started for sent in upstream.requests] == pytest.approx([0.0, 0.2])
 
 
+def test_a_hedge_of_a_sync_client_is_sent_by_the_clock_and_wins(virtual_clock, scripted_upstream):
+    for _ in range(20):  # threads take turns in many ways
+        at = virtual_clock.elapsed
+        with payments(hedge={"delay": 0.2}) as resilience:
+            upstream = scripted_upstream(resilience)
+            upstream.delay(2.0).reply(200, text="slow").delay(0.1).reply(200, text="quick")
+            with resilience.client() as client:
+                response = client.get(URL)
+        assert (response.text, virtual_clock.elapsed - at) == ("quick", pytest.approx(0.3))
+        assert [entry.decision for entry in journal_of(response).attempts] == ["lost", "return"]
+        assert [sent.at - virtual_clock.started - at for sent in upstream.requests] == pytest.approx([0.0, 0.2])
+
+
+def test_a_hedge_of_a_sync_client_may_lose_and_a_quick_call_has_none(virtual_clock, scripted_upstream):
+    with payments(hedge={"delay": 0.2}) as resilience, resilience.client() as client:
+        upstream = scripted_upstream(resilience)
+        upstream.delay(0.3).reply(200, text="first").delay(9.0).reply(200, text="hedge").then(200, text="quick")
+        assert client.get(URL).text == "first"
+        assert virtual_clock.elapsed == pytest.approx(0.3)
+        response = client.get(URL)
+        assert (response.text, len(journal_of(response).attempts)) == ("quick", 1)
+        assert virtual_clock.elapsed == pytest.approx(0.3)
+
+
+def test_a_circuit_that_is_opened_by_hand_has_the_time_of_the_clock(virtual_clock, scripted_upstream):
+    with payments(retry=None) as resilience, resilience.client() as client:
+        scripted_upstream(resilience).reply(200)
+        virtual_clock.advance(100.0)
+        resilience.circuits("payments")[N1].open()
+        with pytest.raises(CircuitOpen) as caught:
+            client.get(URL)
+        assert 0 < caught.value.retry_in < 10.0
+        virtual_clock.advance(caught.value.retry_in)
+        assert client.get(URL).status_code == 200
+
+
 async def test_tasks_wait_beside_each_other_and_in_order(virtual_clock, scripted_upstream):
     order = []
     async with payments() as resilience:

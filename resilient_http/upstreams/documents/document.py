@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from resilient_http.errors import SettingsError
 from resilient_http.settings.files import READERS, SCHEMA, switched_off
 from resilient_http.settings.models import Settings
+from resilient_http.settings.validation import TOO_DEEP
 from resilient_http.upstreams.sources.source import SourceFailed
 
-MOST: Final = 1_000_000  # characters
+MOST: Final = 1_000_000  # bytes
+PLACE: Final = re.compile(r"line \d+(,? column \d+)?")  # in the messages of parsers, which show what stands there
 
 
 def read_document(said: Any, written: str) -> dict[str, Any]:
@@ -26,9 +29,8 @@ def read_document(said: Any, written: str) -> dict[str, Any]:
     """
     if said is None:
         return {}
-    if isinstance(said, (bytes, bytearray)):
-        said = bytes(said).decode("utf-8", "replace")
-    if isinstance(said, str):
+    if isinstance(said, (str, bytes, bytearray)):
+        said = _decoded(said.encode("utf-8", "surrogatepass") if isinstance(said, str) else bytes(said))
         if not said.strip():
             raise SourceFailed("it is empty")
         said = _parsed(said, written)
@@ -38,11 +40,21 @@ def read_document(said: Any, written: str) -> dict[str, Any]:
 
 
 def _parsed(text: str, written: str) -> Any:
-    if len(text) > MOST:
-        raise SettingsError(f"a document of more than {MOST} characters")
     try:
         return switched_off(READERS[f".{written}"](text), Settings)
-    except (ValueError, RecursionError) as exc:
-        at = getattr(exc, "lineno", None)
-        line = "" if at is None else f" (line {at})"
-        raise SettingsError(f"this is no {written.upper()}{line}") from None
+    except ValueError as exc:
+        twice = ": a key is given twice" if "is given twice" in str(exc) else ""
+        at = PLACE.search(str(exc))
+        place = "" if at is None else f" ({at[0]})"
+        raise SettingsError(f"this is no {written.upper()}{twice}{place}") from None
+    except RecursionError:
+        raise SettingsError(f"this is {TOO_DEEP}") from None
+
+
+def _decoded(content: bytes) -> str:
+    if len(content) > MOST:
+        raise SettingsError(f"a document of more than {MOST} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"this is no UTF-8 (at byte {exc.start})") from None

@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
+from os.path import realpath
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final
 
 from resilient_http.upstreams.documents.document import MOST
@@ -34,7 +36,7 @@ class FileDocument:
         self._interval = interval
         self._told = find_spec("watchfiles") is not None if told is None else told
 
-    def watch(self, stop: threading.Event) -> Iterator[str]:
+    def watch(self, stop: threading.Event) -> Iterator[bytes]:
         """What stands in the file, now and after each change."""
         while not stop.is_set():
             folders = self._folders()
@@ -45,9 +47,11 @@ class FileDocument:
                 if self._folders() != folders:
                     break
 
-    def _read(self) -> str:
+    def _read(self) -> bytes:
         try:
-            with self._path.open(encoding="utf-8", errors="replace") as file:
+            if not S_ISREG(self._path.stat().st_mode):  # a pipe would be waited for
+                raise SourceFailed("it is no file")
+            with self._path.open("rb") as file:
                 return file.read(MOST + 1)
         except OSError as exc:
             raise SourceFailed(f"it cannot be read ({type(exc).__name__})") from None
@@ -56,11 +60,11 @@ class FileDocument:
         """Where a change may happen: each link on the way is in one."""
         folders, path = set[Path](), self._path.absolute()
         for _ in range(40):  # as many links as Linux follows
-            folders.add(path.parent.resolve())
+            folders.add(_real(path.parent))
             if not path.is_symlink():
                 break
             path = path.parent / path.readlink()
-        folders.add(self._path.resolve().parent)
+        folders.add(_real(self._path).parent)
         return folders
 
     def _changes(self, folders: set[Path], stop: threading.Event) -> Iterator[object]:
@@ -93,3 +97,8 @@ class FileDocument:
         except OSError:
             return None
         return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _real(path: Path) -> Path:
+    """Where it leads to. Path.resolve() raises for links that go in a circle."""
+    return Path(realpath(path))

@@ -43,12 +43,8 @@ class HttpDocument:
                 if self._tag is None:
                     raise SourceFailed("it answered 304, and was not asked whether anything has changed")
                 return self._last
-            content = bytearray()
-            for chunk in answer.iter_bytes():
-                content += chunk
-                if len(content) > MOST:
-                    raise SourceFailed(f"it answered with more than {MOST} bytes")
-            self._last, self._tag = self._within(bytes(content)), answer.headers.get("etag")
+            self._last, tag = self._within(self._control.body(answer, MOST)), answer.headers.get("etag", "")
+            self._tag = tag if tag and tag.isascii() else None  # what is more cannot be said back
             return self._last
 
     def close(self) -> None:

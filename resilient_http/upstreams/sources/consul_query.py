@@ -78,8 +78,8 @@ class ConsulQuery:
         with self._control.ask(
             "GET", self._path, headers=self._headers, params=params, wait=wait * (1 + LATER), good=self._good
         ) as response:
-            response.read()
-            said = [] if response.status_code == NOTHING else parsed(response)
+            content = self._control.body(response)
+            said = [] if response.status_code == NOTHING else parsed(content)
             if not isinstance(said, list):
                 raise SourceFailed("garbage: the answer is not that of Consul")
             return said, _index(response.headers.get("x-consul-index"))

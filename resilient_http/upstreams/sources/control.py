@@ -6,8 +6,10 @@ Whatever waits in a request ends at once when another thread closes this: its co
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import ssl
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +27,8 @@ KEEPALIVE = (
 )
 
 GOOD = (200,)
+MOST = 50_000_000  # bytes of an answer
+PLAIN = "identity"  # what is compressed may be a thousand times as long
 
 
 class Control:
@@ -54,6 +58,7 @@ class Control:
             socket_options=KEEPALIVE,
         )
         self._client = library.Client(transport=transport, trust_env=False, follow_redirects=False, timeout=timeout)
+        self._client.headers["accept-encoding"] = PLAIN
 
     @contextlib.contextmanager
     def ask(
@@ -91,7 +96,7 @@ class Control:
                 extensions={"trace": self._note},
                 **options,
             ) as response:
-                _check(response.status_code, good)
+                _check(response, good)
                 # httpcore asks for it once more when the body begins.
                 response.request.extensions["timeout"]["read"] = self._timeout if quiet is None else quiet
                 yield response
@@ -108,8 +113,26 @@ class Control:
     def json(self, method: str, path: str, *, headers: Mapping[str, str], **options: Any) -> Any:
         """The body of an answer, read as JSON. Arguments as ask()."""
         with self.ask(method, path, headers=headers, **options) as response:
-            response.read()
-            return parsed(response)
+            return parsed(self.body(response))
+
+    def body(self, response: Any, most: int = MOST) -> bytes:
+        """The body of an answer, as a whole within the timeout.
+
+        Args:
+            response: The answer.
+            most: Bytes that it may have.
+
+        Raises:
+            SourceFailed: It is longer, or takes longer.
+        """
+        content, until = bytearray(), time.monotonic() + self._timeout
+        for chunk in response.iter_raw():
+            content += chunk
+            if len(content) > most:
+                raise SourceFailed(f"it answered with more than {most} bytes")
+            if time.monotonic() > until:
+                raise SourceFailed("it did not answer in time")
+        return bytes(content)
 
     def close(self) -> None:
         """End whatever waits, and close the connections. From any thread."""
@@ -128,19 +151,21 @@ class Control:
             self._streams = [*self._streams[-3:], info["return_value"]]
 
 
-def _check(status: int, good: Collection[int]) -> None:
-    if status not in good:
-        raise SourceFailed(f"it answered {status}")
+def _check(response: Any, good: Collection[int]) -> None:
+    if response.status_code not in good:
+        raise SourceFailed(f"it answered {response.status_code}")
+    if response.headers.get("content-encoding", PLAIN).lower() != PLAIN:
+        raise SourceFailed("it compressed its answer, which it was not asked to")
 
 
-def parsed(response: Any) -> Any:
-    """JSON of a body that has been read.
+def parsed(content: bytes) -> Any:
+    """JSON of a body.
 
     Raises:
         SourceFailed: It is none.
     """
     try:
-        return response.json()
+        return json.loads(content)
     except (ValueError, RecursionError):
         raise SourceFailed("garbage: the answer is no JSON") from None
 

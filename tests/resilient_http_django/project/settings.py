@@ -20,4 +20,5 @@ MIDDLEWARE = ["resilient_http_django.middleware.ResilientHttpMiddleware"]
 if "PROJECT_SYNC_ONLY" in os.environ:
     MIDDLEWARE.append("tests.resilient_http_django.project.middleware.sync_only")
 RESILIENT_HTTP = json.loads(os.environ.get("PROJECT_RESILIENT_HTTP", "{}"))
+STATIC_URL = "static/"
 USE_TZ = True

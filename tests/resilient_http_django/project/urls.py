@@ -32,4 +32,9 @@ urlpatterns = [
     path("async/stubborn-class", views.Stubborn.as_view()),
     path("sync/bridged", views.bridged),
     path("sync/who", views.who),
+    path("sync/pay", views.pay),
+    path("sync/pay-class", views.Pay.as_view()),
+    path("sync/pay-after", views.pay_after),
+    path("sync/pay-in-thread", views.pay_in_thread),
+    path("async/blocking", views.charge_blocking),
 ]

@@ -3,15 +3,18 @@
 import asyncio
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 from asgiref.sync import async_to_sync
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
+from resilient_http import MisplacedCall
 from resilient_http_django import get_async_client, get_client, ignore_disconnect, timeout
 
 CHARGE = "http://payments/charges/42"
@@ -233,3 +236,44 @@ def who(request: HttpRequest) -> JsonResponse:
     """One call that says for whom."""
     response = get_client(request).get(CHARGE, headers={"X-Who": request.GET["who"], "X-Pid": str(os.getpid())})
     return JsonResponse({"body": response.text, "pid": os.getpid()})
+
+
+def pay(request: HttpRequest) -> JsonResponse:
+    """One call inside a transaction."""
+    with transaction.atomic():
+        return told(get_client(request).get, CHARGE)
+
+
+class Pay(View):
+    """The same, as a class."""
+
+    def get(self, request: HttpRequest) -> JsonResponse:
+        """One call inside a transaction."""
+        return pay(request)
+
+
+def pay_after(request: HttpRequest) -> JsonResponse:
+    """One call when the transaction is committed."""
+    answers = []
+    with transaction.atomic():
+        transaction.on_commit(lambda: answers.append(told(get_client(request).get, CHARGE)))
+    return answers[0]
+
+
+def pay_in_thread(request: HttpRequest) -> JsonResponse:
+    """One call in a thread that has no transaction, while this one has."""
+    with transaction.atomic(), ThreadPoolExecutor(1) as pool:
+        return pool.submit(told, get_client(request).get, CHARGE).result()
+
+
+async def charge_blocking(request: HttpRequest) -> JsonResponse:
+    """A sync client in an async view."""
+    return told(get_client(request).get, CHARGE)
+
+
+def told(get, url) -> JsonResponse:
+    """The body, or that the call was refused."""
+    try:
+        return JsonResponse({"body": get(url).text})
+    except MisplacedCall as error:
+        return JsonResponse({"error": str(error)}, status=500)
