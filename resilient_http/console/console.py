@@ -77,6 +77,8 @@ class Console:
     def snapshot(self, process: str = ALL) -> dict[str, Any]:
         """JSON-able: how everything stands; see docs/live-page.md for its shape.
 
+        Where a Redis is shared it may wait for it, half a second at most: on an event loop, ask in a thread.
+
         Args:
             process: Id of the one process that it is of; "all" for all of them together, as far as they are known.
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 import uuid
 from collections import deque
@@ -28,6 +29,7 @@ from resilient_http.console.together import together
 from resilient_http.upstreams.sharing import Sharing
 
 EVERY = 1.0  # seconds between two looks
+PATIENT = 0.5  # seconds
 WANTED = 10.0  # seconds that a page is taken to be open after it was last asked for
 SAID = 5.0  # seconds that what a process says of itself is kept
 LIFTED = 60.0  # seconds that the others have to hear of a lift
@@ -69,6 +71,7 @@ class Gathering:
         self._asked_at = -WANTED
         self._next_at = 0.0
         self._hurries = False
+        self._heard = threading.Event()
         self.others: dict[str, dict[str, Any]] = {}
 
     @property
@@ -77,12 +80,18 @@ class Gathering:
         return self._sharing.process
 
     def look(self) -> None:
-        """A page of this process is open: hear how the others stand."""
-        waited = time.monotonic() - self._asked_at > WANTED
-        self._asked_at = time.monotonic()
+        """A page of this process is open: hear how the others stand.
+
+        Waits for it, `PATIENT` seconds at most: the requests of one page may go to a worker after the other.
+        """
+        now = time.monotonic()
+        stale = now - self._asked_at > WANTED
+        self._asked_at = now
         self._sharing.begin()
-        if waited:
+        if stale:
+            self._heard.clear()
             self._hurry()
+        self._heard.wait(PATIENT)
 
     def publish(self, action: Action, by: str) -> None:
         """It has been done here; the others are to do it too. Kept until Redis is there."""
@@ -116,12 +125,15 @@ class Gathering:
         if wanted:
             self._say(redis)
         self.others = self._hear(redis) if looks else {}
+        if looks:
+            self._heard.set()
         # Last: a round that failed is to be tried again at once, so that nobody believes that Redis is there.
         self._next_at = now + EVERY
 
     def alone(self) -> None:
         """Redis is away: this process is all that can be shown."""
         self.others = {}
+        self._heard.set()
 
     def farewell(self, redis: Any) -> None:
         """This process is no longer one of them."""

@@ -79,6 +79,15 @@ def test_all_are_on_one_page_and_each_by_itself(worker):
         one.console.snapshot("somebody")
 
 
+def test_one_that_is_asked_for_the_first_time_knows_the_others_at_once(worker):
+    one, other = worker(), worker()
+    within(10, lambda: known(one) == 2)
+    ids = {each["process"] for each in one.console.snapshot()["processes"]}
+    begun = time.monotonic()
+    assert {each["process"] for each in other.console.snapshot()["processes"]} == ids
+    assert time.monotonic() - begun < 0.5
+
+
 def test_an_action_is_done_in_all_of_them_and_over_in_all_of_them(worker):
     one, other = worker(), worker()
     done = one.console.act({"upstream": "payments", "what": "retries off", "seconds": 3}, "ann")
