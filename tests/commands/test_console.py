@@ -20,6 +20,13 @@ from tests.live.servers import answer
 from tests.live.test_hedge import by_turns
 
 SECRET = "0123456789abcdef-of-the-tests"
+# Also where a shell has started the tests in the background, and has them ignore Ctrl-C.
+INTERRUPTIBLE = """
+import signal, sys
+from resilient_http.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
 FRESH = 0.6  # seconds after which a console looks anew
 STARTS = 5.0  # seconds after which a command has asked at least once, also on a busy machine
 UVICORN = ["uvicorn", "--fd", "FD", "--log-level", "warning", "tests.commands.console_app:app"]
@@ -184,7 +191,7 @@ def test_credentials_in_the_address_are_not_told(capsys):
 
 def test_top_draws_the_worst_first_and_ends_with_ctrl_c(service):
     service.get("call")
-    command = [sys.executable, "-m", "resilient_http", "top", "--url", service.page]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "top", "--url", service.page]
     environment = {**os.environ, TOKEN: SECRET, "COLUMNS": "160"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as top:
         time.sleep(STARTS)
