@@ -1,0 +1,16 @@
+"""Plain: texts of others as a terminal, or a line of a log, may have them: what is not printable would be obeyed there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def plain(told: Any) -> Any:
+    """The same JSON, in which each text, keys too, has a blank for what is not printable: ESC, line breaks."""
+    if isinstance(told, str):
+        return told if told.isprintable() else "".join(each if each.isprintable() else " " for each in told)
+    if isinstance(told, list):
+        return [plain(each) for each in told]
+    if isinstance(told, dict):
+        return {plain(key): plain(value) for key, value in told.items()}
+    return told
