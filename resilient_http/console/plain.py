@@ -1,4 +1,4 @@
-"""Plain: texts of others as a terminal, or a line of a log, may have them: what is not printable would be obeyed there."""
+"""Plain: texts of others as a terminal or a log may have them: what is not printable would be obeyed there."""
 
 from __future__ import annotations
 
