@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from resilient_http.console.plain import plain
 from resilient_http.errors import SettingsMistake
+from resilient_http.journal import visible
 from resilient_http.settings.validation import Model, mistake_at, mistakes_in, not_bool
 from resilient_http.settings.values import Seconds
 from resilient_http.upstreams.switchboard import Switchboard
@@ -129,4 +129,4 @@ def carry_out(action: Action, on: Switchable, by: str, seconds: float | None = N
 
 def person(name: str) -> str:
     """Who does it, as one short line: it goes into logs and events."""
-    return " ".join(plain(name).split())[:LONGEST_NAME] or "somebody"
+    return visible(" ".join(name.split()))[:LONGEST_NAME] or "somebody"

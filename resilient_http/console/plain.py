@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from resilient_http.journal import visible
+
 
 def plain(told: Any) -> Any:
-    """The same JSON, in which each text, keys too, has a blank for what is not printable: ESC, line breaks."""
+    """The same JSON, in which each text, keys too, has escapes for what is not printable: ESC, line breaks."""
     if isinstance(told, str):
-        return told if told.isprintable() else "".join(each if each.isprintable() else " " for each in told)
+        return visible(told)
     if isinstance(told, list):
         return [plain(each) for each in told]
     if isinstance(told, dict):
