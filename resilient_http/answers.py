@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 
 from resilient_http.errors import Cancelled, DeadlineExceeded, Refused, ResilienceError
+from resilient_http.journal import visible
 from resilient_http.semantics import DEPENDENCY_DOWN
 
 RETRY_IN = 1.0  # seconds, when it is not known how long it will last
@@ -46,7 +47,7 @@ class Answer:
 
     def log(self, logger: logging.Logger, method: str, path: str) -> None:
         """Tell the cause in one line, whatever the caller has put into its path."""
-        told = (_visible(method), _visible(path), self.status, _visible(self.cause))
+        told = (visible(method), visible(path), self.status, visible(self.cause))
         logger.log(self.level, "%s %s answered with %d: %s", *told, stacklevel=2)
 
 
@@ -94,11 +95,6 @@ def _answer(
     own = (("content-type", kind), ("content-length", str(len(body))), ("cache-control", "no-store"))
     journal = "" if error.journal is None else f" ({error.journal})"
     return Answer(status, own + headers, body, f"{error}{journal}")
-
-
-def _visible(text: str) -> str:
-    """With escapes in place of whatever would begin a line of its own, or command a terminal."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _prefers_text(accept: str | None) -> bool:

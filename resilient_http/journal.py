@@ -232,8 +232,13 @@ def describe(error: BaseException) -> str:
         cause = cause.__cause__ or cause.__context__
     if not isinstance(cause, Exception):
         cause = error  # a cancellation: how a timeout was carried out, not why
-    text = " ".join(str(cause).split())[:200]
+    text = visible(" ".join(str(cause).split())[:200])
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def visible(text: str) -> str:
+    """With escapes in place of whatever would begin a line of its own, or command a terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _seconds(seconds: float) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.params import Depends as Dependency
@@ -71,7 +71,7 @@ async def on_this_machine(request: Request) -> None:
         raise HTTPException(403, "without a guard, the live page answers who is on the same machine alone")
     if forwarded is not None:
         raise HTTPException(403, f"without a guard, the live page answers nobody through a proxy ({forwarded})")
-    if urlsplit(f"//{request.headers.get('host', '')}").hostname not in NAMES:
+    if _split(f"//{request.headers.get('host', '')}").hostname not in NAMES:
         raise HTTPException(403, "without a guard, the live page is at http://localhost or http://127.0.0.1 alone")
 
 
@@ -82,7 +82,7 @@ async def same_origin(request: Request) -> None:
         HTTPException: 403.
     """
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
-    foreign = origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+    foreign = origin is not None and _split(origin).netloc.lower() != request.headers.get("host", "").lower()
     if request.method != "GET" and (foreign or site not in ("same-origin", "none")):
         raise HTTPException(403, "an action is taken from the live page itself alone, not from another site's")
 
@@ -141,6 +141,13 @@ def _who(request: Request) -> str:
     user: Any = request.scope.get("user")
     name = getattr(user, "display_name", "") or getattr(user, "username", "")
     return str(name) or f"somebody at {request.client.host if request.client is not None else 'a socket'}"
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # "http://[": nobody's
+        return urlsplit("")
 
 
 def _is_loopback(peer: str) -> bool:

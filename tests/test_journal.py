@@ -140,6 +140,7 @@ def test_it_can_be_read_in_a_debugger():
         (ValueError(), "ValueError"),
         (OSError("one\n  two\ttabs"), "OSError: one two tabs"),
         (ValueError("x" * 1000), "ValueError: " + "x" * 200),
+        (ValueError("a\x1b[2J\u202e"), r"ValueError: a\x1b[2J\u202e"),
     ],
 )
 def test_an_exception_is_one_line(error, line):

@@ -92,6 +92,14 @@ def test_retries_are_off_and_come_back_by_themselves(house):
     assert it.switches() == []
 
 
+def test_who_did_it_is_one_line_that_a_terminal_does_not_obey(house):
+    it = house()
+    it.payments.retries_off(for_=60, by="ops\nERROR forged \x1b[2J")
+    it.payments.lift(by="ann\nERROR forged")
+    (thrown,), (ended,) = it.of(SwitchThrown), it.of(SwitchEnded)
+    assert (thrown.by, ended.why) == (r"ops\nERROR forged \x1b[2J", r"lifted by ann\nERROR forged")
+
+
 def test_what_is_switched_stands_in_the_status(house):
     it = house()
     it.payments.retries_off(for_=60, by="ops")

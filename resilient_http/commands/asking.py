@@ -13,6 +13,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
 
+from resilient_http.console.plain import plain
 from resilient_http.console.remote import TOKEN, Remote
 
 NAMES = ("status", "calls", "circuit")
@@ -28,6 +29,20 @@ class Asked(Protocol):
 
     def act(self, action: Mapping[str, Any], by: str = "") -> dict[str, Any]:
         """Do something."""
+
+
+class _Plain:
+    """A console that has heard of other processes, whose words are for a terminal. A Remote is plain by itself."""
+
+    def __init__(self, console: Asked) -> None:
+        self._console = console
+
+    def snapshot(self, process: str = "all") -> dict[str, Any]:
+        told: dict[str, Any] = plain(self._console.snapshot(process))
+        return told
+
+    def act(self, action: Mapping[str, Any], by: str = "") -> dict[str, Any]:
+        return self._console.act(action, by)
 
 
 class ConsoleCommand:
@@ -67,7 +82,7 @@ class ConsoleCommand:
         if console is None:
             with remote(options, token) as asked:
                 return int(self._module.tell(options, asked, write))
-        return int(self._module.tell(options, console, write))
+        return int(self._module.tell(options, _Plain(console), write))
 
 
 def console_commands() -> dict[str, ConsoleCommand]:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Protocol, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from resilient_http.errors import SettingsMistake
+from resilient_http.journal import visible
 from resilient_http.settings.validation import Model, mistake_at, mistakes_in, not_bool
 from resilient_http.settings.values import Seconds
 from resilient_http.upstreams.switchboard import Switchboard
@@ -103,7 +104,7 @@ def carry_out(action: Action, on: Switchable, by: str, seconds: float | None = N
         seconds: How long it lasts, where that is no longer what the action says.
 
     Raises:
-        ActionRefused: There is no such upstream.
+        ActionRefused: There is no such upstream, or the endpoint is no URL.
     """
     try:
         board = on.switch(action.upstream)
@@ -120,10 +121,12 @@ def carry_out(action: Action, on: Switchable, by: str, seconds: float | None = N
         board.shed(for_=lasts, by=by, share=action.share)
     else:
         position: Literal["open", "closed"] = "open" if action.what == "circuit open" else "closed"
-        board.circuit(position, for_=lasts, by=by, endpoint=action.endpoint)
+        try:
+            board.circuit(position, for_=lasts, by=by, endpoint=action.endpoint)
+        except ValueError as exc:
+            raise ActionRefused(SettingsMistake(("endpoint",), str(exc))) from None
 
 
 def person(name: str) -> str:
     """Who does it, as one short line: it goes into logs and events."""
-    line = "".join(each if each.isprintable() else " " for each in name)
-    return " ".join(line.split())[:LONGEST_NAME] or "somebody"
+    return visible(" ".join(name.split()))[:LONGEST_NAME] or "somebody"

@@ -22,7 +22,7 @@ from resilient_http.console.actions import ActionRefused, Switchable, carry_out,
 from resilient_http.console.gathering import Gathering
 from resilient_http.console.recent import Recent
 from resilient_http.console.rows import rows_of
-from resilient_http.console.together import together
+from resilient_http.console.together import picture
 from resilient_http.control import Control
 from resilient_http.errors import SettingsMistake
 from resilient_http.events import Hub
@@ -92,20 +92,19 @@ class Console:
             message = f"no process {process!r}; it may have ended. Known: {', '.join(known)}"
             raise KeyError(message)
         shown = list(known.values()) if process == ALL else [known[process]]
-        degraded = [{**each, "pid": one["pid"], "host": one["host"]} for one in shown for each in one["degraded"]]
-        degraded.sort(key=lambda each: -each["at"])
+        drawn = picture(list(known.values()), shown)
         own = known[self._process]
         return {
             "time": own["time"],
             "shown": process,
             "answered_by": self._process,
             "gathered": self._gathering is not None,
-            "processes": [_who(one) for one in sorted(known.values(), key=lambda one: (one["host"], one["pid"]))],
+            "processes": drawn["processes"],
             "actions": self.settings.actions,
             "shared": own["shared"],
             "watch": own["watch"],
-            "upstreams": together([one["upstreams"] for one in shown]),
-            "degraded": degraded[: self.settings.degraded],
+            "upstreams": drawn["upstreams"],
+            "degraded": drawn["degraded"][: self.settings.degraded],
         }
 
     def explained(self, name: str | None = None) -> list[dict[str, Any]]:
@@ -226,7 +225,3 @@ class Console:
             "upstreams": rows_of(control, recent, now),
             "degraded": recent.degraded(),
         }
-
-
-def _who(one: dict[str, Any]) -> dict[str, Any]:
-    return {key: one[key] for key in ("process", "pid", "host", "started", "time", "enabled")}

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from resilient_http.console.actions import LIFT, Action, ActionRefused, carry_out, person, read_action
-from resilient_http.console.together import together
+from resilient_http.console.together import picture
 from resilient_http.upstreams.sharing import Sharing
 
 EVERY = 1.0  # seconds between two looks
@@ -196,25 +196,26 @@ class Gathering:
     def _hear(self, redis: Any) -> dict[str, dict[str, Any]]:
         names = [name for name in redis.zrange(f"{self._prefix}:processes", 0, -1) if name != self.process]
         texts = redis.mget([self._key("shows", name) for name in names]) if names else []
-        found = zip(names, map(_read, texts), strict=True)
-        return {name: said for name, said in found if said is not None}
+        own = self._stands()
+        found = {name: _read(text, name, own) for name, text in zip(names, texts, strict=True)} if own else {}
+        return {name: said for name, said in found.items() if said is not None}
 
     def _key(self, kind: str, name: str) -> str:
         return f"{self._prefix}:{kind}:{name}"
 
 
-def _read(text: str | None) -> dict[str, Any] | None:
-    """How another process stands; None where that makes no sense."""
+def _read(text: str | None, name: str, own: dict[str, Any]) -> dict[str, Any] | None:
+    """How another process stands; None where that makes no sense, or cannot be shown beside how this one does."""
     if text is None:
         return None
     try:
         said = json.loads(text)
-        together([said["upstreams"]])
-        json.dumps([said[key] for key in ("process", "pid", "host", "time", "started", "degraded")])
+        for shown in ([said], [own, said, said]):
+            json.dumps(picture([own, said], shown), allow_nan=False)
     except Exception:  # noqa: BLE001 - another version's, or a stranger's
         return None
     found: dict[str, Any] = said
-    return found
+    return found if found["process"] == name else None
 
 
 def _milliseconds(seconds: float) -> int:

@@ -8,8 +8,12 @@ from typing import Any, Self
 
 import httpx
 
+from resilient_http.console.plain import plain
+
 WAIT = 5.0  # seconds for each answer
 TOKEN = "RESILIENT_HTTP_CONSOLE__TOKEN"  # noqa: S105 - the variable that the settings read it from too
+SNAPSHOT = {"upstreams": dict, "degraded": list, "processes": list}
+DONE = {"by": str, "reaches": str}
 
 
 class NoConsoleError(OSError):
@@ -25,7 +29,7 @@ class Remote:
         headers: Sent too, for whoever guards it otherwise: "cookie", say.
 
     Raises:
-        NoConsoleError: The address is none.
+        NoConsoleError: The address is none, or a header cannot be sent.
     """
 
     def __init__(self, url: str, token: str | None = None, headers: Iterable[tuple[str, str]] = ()) -> None:
@@ -41,7 +45,11 @@ class Remote:
             message = f"{url!r} is no address of a live page: one like http://127.0.0.1:8000/resilience/ is needed"
             raise NoConsoleError(message)
         self._shown = str(address.copy_with(userinfo=b""))
-        self._client = httpx.Client(base_url=address, headers=lines, timeout=WAIT)
+        try:
+            self._client = httpx.Client(base_url=address, headers=lines, timeout=WAIT)
+        except UnicodeEncodeError:
+            message = f"the token ({TOKEN}), or a header, has a letter that is not ASCII, and cannot be sent"
+            raise NoConsoleError(message) from None
 
     def snapshot(self, process: str = "all") -> dict[str, Any]:
         """How everything stands.
@@ -52,7 +60,7 @@ class Remote:
         Raises:
             NoConsoleError: There is no answer.
         """
-        return self._asked("GET", "snapshot.json", params={"process": process})
+        return self._asked(SNAPSHOT, "GET", "snapshot.json", params={"process": process})
 
     def act(self, action: Mapping[str, Any], by: str = "") -> dict[str, Any]:
         """Do something; see actions.py.
@@ -64,7 +72,7 @@ class Remote:
         Raises:
             NoConsoleError: There is no answer, or it was refused.
         """
-        return self._asked("POST", "actions", json={**action, "by": by})
+        return self._asked(DONE, "POST", "actions", json={**action, "by": by})
 
     def close(self) -> None:
         """Close its connection."""
@@ -78,15 +86,17 @@ class Remote:
     ) -> None:
         self.close()
 
-    def _asked(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+    def _asked(self, shape: Mapping[str, type], method: str, path: str, **more: Any) -> dict[str, Any]:
         try:
             response = self._client.request(method, path, **more)
         except httpx.HTTPError as exc:
             message = f"{self._shown} does not answer: {type(exc).__name__}: {exc}"
             raise NoConsoleError(message) from None
         told = _told(response)
-        if response.status_code == httpx.codes.OK and told is not None:
-            return told
+        if response.status_code == httpx.codes.OK:
+            if told is not None and _has(told, shape):
+                return told
+            told = None
         raise NoConsoleError(self._refusal(response.status_code, told))
 
     def _refusal(self, status: int, told: dict[str, Any] | None) -> str:
@@ -99,9 +109,13 @@ class Remote:
 
 
 def _told(response: httpx.Response) -> dict[str, Any] | None:
-    """The JSON object that was answered, or None."""
+    """The JSON object that was answered, as plain text; or None."""
     try:
-        told = response.json()
-    except ValueError:
+        told = plain(response.json())
+    except (ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None
+
+
+def _has(told: dict[str, Any], shape: Mapping[str, type]) -> bool:
+    return all(isinstance(told.get(key), kind) for key, kind in shape.items())

@@ -17,7 +17,25 @@ from resilient_http.state.histogram import Histogram
 
 Row = dict[str, Any]
 
+WHO = ("process", "pid", "host", "started", "time", "enabled")
 WORST_FIRST = ("forced open", "open", "half-open", "forced closed", "closed", "disabled")
+
+
+def picture(known: Sequence[dict[str, Any]], shown: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is shown of processes, each of which is told as it stands.
+
+    Args:
+        known: All of them.
+        shown: Those whose calls it is about.
+    """
+    degraded = [{**each, "pid": one["pid"], "host": one["host"]} for one in shown for each in one["degraded"]]
+    return {
+        "processes": [
+            {key: one[key] for key in WHO} for one in sorted(known, key=lambda one: (one["host"], one["pid"]))
+        ],
+        "upstreams": together([one["upstreams"] for one in shown]),
+        "degraded": sorted(degraded, key=lambda each: -each["at"]),
+    }
 
 
 def together(processes: Sequence[dict[str, Row]]) -> dict[str, Row]:

@@ -113,11 +113,13 @@ class Web:
         if len(body) > LARGEST:
             return error(413, f"an action has at most {LARGEST} bytes")
         try:
-            return told(200, self._console.act(json.loads(body), by))
-        except ActionRefused as exc:
-            return error(400, str(exc))
+            action = json.loads(body)
         except (ValueError, RecursionError):
             return error(400, "the body is no JSON")
+        try:
+            return told(200, self._console.act(action, by))
+        except ActionRefused as exc:
+            return error(400, str(exc))
 
     def one_event(self, process: str | None = None) -> Reply:
         """A stream of one event, for servers that a longer one would take a worker from: the browser asks again."""
@@ -137,7 +139,7 @@ class Web:
         Where there are too many already, it is one event.
         """
         if self._streams >= STREAMS:
-            yield self.one_event(process).body
+            yield (await aside(self.one_event, process)).body
             return
         self._streams += 1
         try:

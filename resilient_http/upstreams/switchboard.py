@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import Final, Literal
 
+from resilient_http.journal import visible
 from resilient_http.settings.endpoints import node_url
 from resilient_http.state.switches import Switch, What
 from resilient_http.upstreams.switching import Switching
@@ -91,7 +92,7 @@ class Switchboard:
         if about is not None and about not in ABOUT:
             message = f"about is one of {', '.join(ABOUT)}, not {about!r}"
             raise ValueError(message)
-        whole(partial(self._switching.lift, self._name, about, by))
+        whole(partial(self._switching.lift, self._name, about, visible(str(by))))
 
     def _throw(self, what: What, for_: float, by: str, *, share: float = 1.0, endpoint: str | None = None) -> None:
         if isinstance(for_, bool) or not math.isfinite(for_) or not 0.0 < for_ <= LONGEST:
@@ -100,5 +101,5 @@ class Switchboard:
         if not by:
             message = "by says who does it, and is needed"
             raise ValueError(message)
-        switch = Switch(what, time.monotonic() + for_, by, share, endpoint)
+        switch = Switch(what, time.monotonic() + for_, visible(str(by)), share, endpoint)
         whole(partial(self._switching.throw, self._name, switch))

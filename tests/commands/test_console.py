@@ -11,8 +11,10 @@ import threading
 import time
 import urllib.request
 
+import httpx
 import pytest
 
+from resilient_http import Resilience
 from resilient_http.cli import main
 from resilient_http.console.remote import TOKEN
 from tests.live.processes import served
@@ -27,6 +29,7 @@ from resilient_http.cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main())
 """
+ESCAPES = "\x1b]0;owned\x07\x1b[2J\r\u202e\nforged"
 FRESH = 0.6  # seconds after which a console looks anew
 STARTS = 5.0  # seconds after which a command has asked at least once, also on a busy machine
 UVICORN = ["uvicorn", "--fd", "FD", "--log-level", "warning", "tests.commands.console_app:app"]
@@ -148,7 +151,8 @@ def test_calls_goes_on_and_tells_each_one_once(service, ask, node):
 
 
 def test_calls_goes_on_while_the_service_is_away(fault_server, capsys):
-    snapshots = [{"degraded": []}, None, {"degraded": []}]
+    empty = {"upstreams": {}, "degraded": [], "processes": []}
+    snapshots = [empty, None, empty]
     page = fault_server(by_turns(*(answer(200, json.dumps(each)) if each else answer(502) for each in snapshots)))
     assert main(["calls", "--follow", "--seconds", "2.5", "--url", page.url]) == 0
     away, again = capsys.readouterr().out.splitlines()
@@ -182,6 +186,55 @@ def test_an_address_that_is_none_is_told(url, wrong, capsys):
 def test_another_page_is_told(service, capsys):
     assert main(["status", "--url", service.url]) == 2
     assert "is no live page (404: Not Found)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["status"], ["calls"], ["top"], ["circuit", "open", "payments"]])
+@pytest.mark.parametrize("text", ["{}", '{"upstreams": [], "degraded": {}, "processes": null, "by": 5}', "[" * 100_000])
+def test_another_services_json_is_no_trouble_of_an_upstream(command, text, fault_server, capsys):
+    page = fault_server(answer(200, text))
+    assert main([*command, "--url", page.url]) == 2
+    assert f"{page.url}/ is no live page (200)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["status"], ["calls"], ["top", "--seconds", "0.1"]])
+def test_a_terminal_obeys_nothing_of_what_others_say(command, fault_server, capsys):
+    with Resilience({"upstreams": {"payments": {"endpoints": ["http://127.0.0.1:9"], "retry": None}}}) as resilience:
+        console = resilience.console
+        with resilience.client() as client, pytest.raises(httpx.ConnectError):
+            client.get("http://payments/")
+        snapshot = console.snapshot()
+    row, (call,) = snapshot["upstreams"]["payments"], snapshot["degraded"]
+    row["trouble"]["why"] = [ESCAPES]
+    snapshot["upstreams"] = {ESCAPES: row}
+    snapshot["processes"][0]["host"] = ESCAPES
+    call |= {"upstream": ESCAPES, "error": ESCAPES, "route": ESCAPES, "notes": [ESCAPES]}
+    call["attempts"][0] |= {"error": ESCAPES, "endpoint": ESCAPES}
+    page = fault_server(answer(200, json.dumps(snapshot)))
+    main([*command, "--url", page.url])
+    out = capsys.readouterr().out
+    assert "owned" in out
+    assert not {"\x1b", "\x07", "\r", "\u202e"} & set(out)
+    assert not any(line.startswith("forged") for line in out.splitlines())
+
+
+def test_nor_of_a_refusal(fault_server, capsys):
+    page = fault_server(answer(500, json.dumps({"error": ESCAPES})))
+    assert main(["status", "--url", page.url]) == 2
+    err = capsys.readouterr().err
+    assert "owned" in err
+    assert "\x1b" not in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("token", "header"), [("t\xf6ken-of-16-letters", "x: y"), (SECRET, "x: \xfc"), (SECRET, "\xfc: y")]
+)
+def test_what_cannot_be_sent_is_told(token, header, monkeypatch, capsys):
+    monkeypatch.setenv(TOKEN, token)
+    assert main(["status", "--url", "http://127.0.0.1:9/", "--header", header]) == 2
+    err = capsys.readouterr().err
+    assert "is not ASCII" in err
+    assert token not in err
 
 
 def test_credentials_in_the_address_are_not_told(capsys):

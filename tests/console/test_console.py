@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import threading
 import weakref
 
 import anyio
@@ -180,6 +181,25 @@ async def test_too_many_streams_get_one_event_each(resilience):
     again = web.events()
     assert (await anext(again)).startswith(b"retry: 1000\n")
     await again.aclose()
+
+
+async def test_nor_does_the_one_event_stop_the_event_loop(resilience, monkeypatch):
+    web, threads = resilience.console.web, []
+    monkeypatch.setattr(web, "_streams", STREAMS)
+    look = web.one_event
+    monkeypatch.setattr(web, "one_event", lambda process: threads.append(threading.get_ident()) or look(process))
+    assert [event.partition(b"\n")[0] async for event in web.events()] == [b"retry: 3000"]
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize("endpoint", ["http://x\nERROR forged", "x", "http://ann:hunter2@10.0.0.1"])
+def test_an_endpoint_that_is_no_url_is_named(resilience, endpoint):
+    action = {"upstream": "payments", "what": "circuit open", "seconds": 1, "endpoint": endpoint}
+    reply = resilience.console.web.act(json.dumps(action).encode(), "application/json", "ann")
+    assert reply.status == 400
+    assert json.loads(reply.body)["error"].startswith("endpoint: ")
+    assert b"hunter2" not in reply.body
 
 
 async def test_a_stream_that_is_cancelled_is_no_longer_one(resilience):

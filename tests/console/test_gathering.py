@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -173,6 +174,48 @@ def test_what_a_stranger_has_written_is_left_out(worker, text):
     assert len(snapshot["processes"]) == 1
     assert snapshot["shared"]["connected"] is True
     assert one.switches() == []
+
+
+def of_another_version(snapshot, change):
+    """How a process stands that differs from ours in one thing."""
+    theirs = {**copy.deepcopy(snapshot), "process": "stranger"}
+    change(theirs, theirs["upstreams"]["payments"])
+    return json.dumps(theirs)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _, row: row.pop("series"),
+        lambda one, _: one.pop("enabled"),
+        lambda one, _: one.update(pid="x"),
+        lambda one, _: one.update(host=5),
+        lambda one, _: one.update(process="somebody else"),
+        lambda one, _: one.update(degraded=[{"at": "x"}]),
+        lambda one, _: one.update(started=float("nan")),
+        lambda _, row: row["series"].update(end="x"),
+        lambda _, row: row["endpoints"][0]["circuit"].update(state="ajar"),
+        lambda _, row: row.update(retry_budget={"tokens": "x"}),
+    ],
+    ids=range(10),
+)
+def test_who_cannot_be_shown_beside_the_others_is_left_out(worker, change):
+    one = worker()
+    one.call()
+    with worker.server.client() as redis:
+        prefix = "resilient-http:console"
+        for name, text in [
+            ("stranger", of_another_version(one.console._stands(), change)),
+            ("twin", of_another_version(one.console._stands(), lambda them, _: them.update(process="twin"))),
+        ]:
+            redis.zadd(f"{prefix}:processes", {name: int(time.time()) + 100})
+            redis.set(f"{prefix}:shows:{name}", text, px=20_000)
+    within(10, lambda: known(one) == 2)
+    time.sleep(1.2)
+    assert {"twin", one.console._process} == {each["process"] for each in one.console.snapshot()["processes"]}
+    assert one.console.snapshot("twin")["shown"] == "twin"
+    with pytest.raises(KeyError, match="may have ended"):
+        one.console.snapshot("stranger")
 
 
 def test_an_action_that_is_refused_is_told_to_nobody(worker):

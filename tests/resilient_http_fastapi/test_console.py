@@ -99,8 +99,13 @@ def test_an_action_of_somebody_who_is_let_in_is_an_event_with_his_name():
 
 @pytest.mark.parametrize(
     "foreign",
-    [{"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}],
-    ids=["origin", "null", "fetch"],
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"origin": "http://[evil"},
+    ],
+    ids=["origin", "null", "fetch", "malformed"],
 )
 def test_another_site_cannot_act(client, foreign):
     answer = client.post("/resilience/actions", json=ACTION, headers={**ANN, **foreign})
@@ -128,6 +133,11 @@ class TestInDebugMode:
 
     def test_nobody_else(self):
         assert self.ask(peer="10.0.0.5").status_code == 403
+
+    @pytest.mark.parametrize("host", ["[::1", "]", "", "localhost.evil.example"])
+    def test_nor_who_asks_for_no_name_at_all(self, host):
+        with TestClient(app_of(debug=True), client=("127.0.0.1", 50000), base_url="http://localhost") as client:
+            assert client.get("/resilience/snapshot.json", headers={"host": host}).status_code == 403
 
     def test_no_name_that_another_site_may_have_given_the_machine(self):
         assert self.ask(host="evil.example").status_code == 403
