@@ -24,7 +24,9 @@ from starlette.types import Scope as ASGIScope
 from resilient_http_fastapi.routes import state_of
 from resilient_http_fastapi.state import CONSOLE, KEY, RequestState, header_of
 
-FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+FORWARDED = (
+    "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "cf-connecting-ip", "via",
+)  # fmt: skip
 NAMES = ("localhost", "127.0.0.1", "::1")
 
 Who = Callable[[Request], str]

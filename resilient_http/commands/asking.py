@@ -7,6 +7,7 @@ write)`, which gives the exit status.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -101,23 +102,41 @@ def address(parser: argparse.ArgumentParser, *, needed: bool = True) -> None:
         "--url", required=needed, help="where the live page is mounted: http://127.0.0.1:8000/resilience/"
     )
     parser.add_argument(
-        "--header", action="append", default=[], metavar="'NAME: VALUE'",
+        "--header", action="append", type=_header, default=[], metavar="'NAME: VALUE'",
         help=f"sent too, for who guards it otherwise than by the token that {TOKEN} names",
     )  # fmt: skip
 
 
 def remote(options: argparse.Namespace, token: str | None = None) -> Remote:
     """The console that the arguments of address() name."""
-    lines = [line.partition(":") for line in options.header]
-    return Remote(
-        options.url, token or os.environ.get(TOKEN), [(name.strip(), value.strip()) for name, _, value in lines]
-    )
+    return Remote(options.url, token or os.environ.get(TOKEN), options.header)
 
 
 def ask(tell: Callable[[argparse.Namespace, Asked, Write], int], options: argparse.Namespace) -> int:
     """Have a subcommand ask the console that the arguments name; the exit status."""
     with remote(options) as console:
         return tell(options, console, _print)
+
+
+def positive(text: str) -> float:
+    """A number of seconds, of an argument."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError
+    return value
+
+
+positive.__name__ = "number of seconds above 0"  # as argparse tells it
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ValueError
+    return name.strip(), value.strip()
+
+
+_header.__name__ = "'NAME: VALUE'"
 
 
 def _print(line: str) -> None:

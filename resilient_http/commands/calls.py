@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from resilient_http.commands.asking import Asked, Write, address, ask
+from resilient_http.commands.asking import Asked, Write, address, ask, positive
 from resilient_http.console.remote import NoConsoleError
 from resilient_http.journal import Entry
 from resilient_http.simulate.table import seconds
@@ -27,7 +27,7 @@ def own(parser: argparse.ArgumentParser) -> None:
     """Those beside the address."""
     parser.add_argument("--follow", action="store_true", help="go on, and show each one as it comes; Ctrl-C ends it")
     parser.add_argument("--upstream", metavar="NAME", help="those to one upstream alone")
-    parser.add_argument("--seconds", type=float, help="with --follow: how long (default: until Ctrl-C)")
+    parser.add_argument("--seconds", type=positive, help="with --follow: how long (default: until Ctrl-C)")
 
 
 def run(options: argparse.Namespace) -> int:

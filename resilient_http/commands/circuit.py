@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import math
 from typing import Any
 
-from resilient_http.commands.asking import Asked, Write, address, ask
+from resilient_http.commands.asking import Asked, Write, address, ask, positive
 from resilient_http.errors import SettingsError
 from resilient_http.simulate.table import seconds
 
@@ -34,7 +33,7 @@ def own(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("upstream", metavar="UPSTREAM", help='a name of the settings; "*" for all')
     parser.add_argument("--endpoint", metavar="URL", help="the circuit of that endpoint alone")
     parser.add_argument(
-        "--for", dest="lasts", type=_positive, default=LASTS, metavar="SECONDS",
+        "--for", dest="lasts", type=positive, default=LASTS, metavar="SECONDS",
         help=f"after which it is as before (default: {LASTS:g})",
     )  # fmt: skip
     parser.add_argument("--by", default="", help="who does it, for the log (default: your name here)")
@@ -75,13 +74,3 @@ def _person() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
         return "the command line"
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise ValueError
-    return value
-
-
-_positive.__name__ = "number of seconds above 0"

@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from resilient_http.commands.asking import Asked, address, remote
+from resilient_http.commands.asking import Asked, address, positive, remote
 from resilient_http.commands.rows import NAMES, TITLES, rows, title
 from resilient_http.console.remote import NoConsoleError
 from resilient_http.errors import SettingsError
@@ -23,7 +23,7 @@ BAD, DOUBTFUL = 30.0, 5.0  # scores
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Whose, and for how long."""
     address(parser)
-    parser.add_argument("--seconds", type=float, help="how long (default: until Ctrl-C)")
+    parser.add_argument("--seconds", type=positive, help="how long (default: until Ctrl-C)")
 
 
 def run(options: argparse.Namespace) -> int:

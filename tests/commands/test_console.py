@@ -124,6 +124,21 @@ def test_how_long_it_lasts_is_a_number(ask, lasts):
     assert exit_.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (("calls", "--follow", "--seconds", "nan"), "invalid number of seconds above 0 value: 'nan'"),
+        (("top", "--seconds", "-1"), "invalid number of seconds above 0 value: '-1'"),
+        (("status", "--header", "cookie"), "invalid 'NAME: VALUE' value: 'cookie'"),
+    ],
+)
+def test_what_an_argument_must_be_is_told(arguments, wrong, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([*arguments, "--url", "http://127.0.0.1:9/"])
+    assert exit_.value.code == 2
+    assert wrong in capsys.readouterr().err
+
+
 def test_calls_tells_what_became_of_degraded_calls(service, ask, node):
     assert ask("calls") == (0, "no call was degraded lately\n")
     time.sleep(FRESH)

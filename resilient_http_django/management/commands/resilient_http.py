@@ -118,6 +118,7 @@ class Command(BaseCommand):
     """manage.py resilient_http."""
 
     help = "Looks at RESILIENT_HTTP, and at the workers that run under it."
+    requires_system_checks = ()  # in an incident it is to run, whatever else is wrong with the project
 
     def add_arguments(self, parser: CommandParser) -> None:
         """One subparser for each subcommand."""
