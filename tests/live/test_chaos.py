@@ -79,7 +79,8 @@ def test_an_abort_after_sending_reached_the_server_and_a_post_is_not_repeated(ca
 
 def test_latency_counts_against_the_deadline(caller, fault_server):
     server = fault_server(answer(200))
-    resilience = caller.resilience(settings(server.url, {"latency": 5.0}, timeout={"total": 0.4, "attempt": 0.3}))
+    own = {"timeout": {"total": 0.4, "attempt": 0.3}, "retry": {"backoff": {"base": 0.001}}}
+    resilience = caller.resilience(settings(server.url, {"latency": 5.0}, **own))
 
     async def body(client):
         started = time.monotonic()
