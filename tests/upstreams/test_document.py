@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from resilient_http.errors import SettingsError
 from resilient_http.upstreams.documents.document import MOST, read_document
+from resilient_http.upstreams.documents.file import FileDocument
 from resilient_http.upstreams.sources.source import SourceFailed
 
 
@@ -46,3 +50,16 @@ def test_what_is_no_document_is_refused_with_the_place_and_without_the_content(s
         read_document(said, written)
     assert str(caught.value).startswith(why)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "looked at"])
+def test_a_file_that_changes_before_it_is_waited_for_is_read_anew(tmp_path, told):
+    path, stop = tmp_path / "settings.json", threading.Event()
+    path.write_text("1")
+    contents = FileDocument(str(path), 60.0, told=told).watch(stop)
+    assert next(contents) == b"1"
+    path.write_text("12")
+    started = time.monotonic()
+    assert next(contents) == b"12"
+    assert time.monotonic() - started < 10.0  # not only after the interval
+    stop.set()

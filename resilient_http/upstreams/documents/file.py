@@ -1,7 +1,7 @@
 """File: a document in a file, that may be replaced, or be a symbolic link, as Kubernetes' ConfigMaps are.
 
-With watchfiles (the extra `watch`) the kernel tells of a change in the folder of the file, and in that of what it
-leads to; without, both are looked at twice a second. Either way it is read anew every `interval` seconds.
+It is looked at twice a second. With watchfiles (the extra `watch`) the kernel tells sooner of a change, in the folder
+of the file and in that of what it leads to. Either way it is read anew every `interval` seconds.
 """
 
 from __future__ import annotations
@@ -34,15 +34,21 @@ class FileDocument:
     def __init__(self, path: str, interval: float, *, told: bool | None = None) -> None:
         self._path = Path(path)
         self._interval = interval
+        self._look = min(LOOK, interval)
         self._told = find_spec("watchfiles") is not None if told is None else told
 
     def watch(self, stop: threading.Event) -> Iterator[bytes]:
         """What stands in the file, now and after each change."""
         while not stop.is_set():
-            folders = self._folders()
+            # Before it is read: what comes between that and the first wait is a change too.
+            folders, seen, until = self._folders(), self._seen(), time.monotonic() + self._interval
             waits = self._changes(folders, stop) if self._told else self._looks(stop)
             yield self._read()
-            for _ in waits:
+            for told in waits:
+                now = self._seen()
+                if not told and now == seen and time.monotonic() < until:
+                    continue
+                seen, until = now, time.monotonic() + self._interval
                 yield self._read()
                 if self._folders() != folders:
                     break
@@ -76,19 +82,15 @@ class FileDocument:
             debounce=2 * STEP,
             step=STEP,
             stop_event=stop,
-            rust_timeout=round(1000 * self._interval),
+            rust_timeout=round(1000 * self._look),
             yield_on_timeout=True,
             raise_interrupt=False,
             recursive=False,
         )
 
     def _looks(self, stop: threading.Event) -> Iterator[object]:
-        before, until = self._seen(), time.monotonic() + self._interval
-        while not stop.wait(min(LOOK, self._interval)):
-            now = self._seen()
-            if now != before or time.monotonic() >= until:
-                yield None
-                before, until = now, time.monotonic() + self._interval
+        while not stop.wait(self._look):
+            yield None
 
     def _seen(self) -> tuple[int, ...] | None:
         """What differs when somebody else's content stands there."""
