@@ -19,18 +19,24 @@ from resilient_http.testing.clock import VirtualClock
 from resilient_http.testing.together import Together, VirtualLanes, current
 
 
-class VirtualSyncPort(SyncPort):
-    """Sleeps without waiting. Get one by like()."""
+class _ByClock:
+    """A port's clock is a virtual one."""
 
     clock: VirtualClock
+    now: Callable[[], float]
+    wall_now: Callable[[], float]
 
     @classmethod
-    def like(cls, port: SyncPort, clock: VirtualClock) -> Self:
+    def like(cls, port: SyncPort | AsyncPort, clock: VirtualClock) -> Self:
         """The same port, by this clock."""
         self = object.__new__(cls)
         vars(self).update(vars(port))
         self.clock, self.now, self.wall_now = clock, clock.now, clock.wall_now
         return self
+
+
+class VirtualSyncPort(_ByClock, SyncPort):
+    """Sleeps without waiting. Get one by like()."""
 
     async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
         """So much later at once."""
@@ -69,18 +75,8 @@ class VirtualSyncPort(SyncPort):
         return *lanes.race.outcome, lanes.race.winner == HEDGE
 
 
-class VirtualAsyncPort(AsyncPort):
+class VirtualAsyncPort(_ByClock, AsyncPort):
     """Sleeps without waiting, in the order in which tasks are due. Get one by like()."""
-
-    clock: VirtualClock
-
-    @classmethod
-    def like(cls, port: AsyncPort, clock: VirtualClock) -> Self:
-        """The same port, by this clock."""
-        self = object.__new__(cls)
-        vars(self).update(vars(port))
-        self.clock, self.now, self.wall_now = clock, clock.now, clock.wall_now
-        return self
 
     async def sleep(self, seconds: float, cancellation: Cancellation | None = None) -> None:
         """Let other tasks run until it is so much later."""
