@@ -339,11 +339,11 @@ def test_hundreds_of_upstreams_stay_usable(browser, shop):
     assert searched < 400
 
 
+@pytest.mark.timeout(120)  # a stream that has begun goes on to its end
 def test_a_lost_connection_is_told_and_found_again(browser, shop):
     browser.driver.execute_cdp_cmd("Network.enable", {})
     lost = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-    browser.run("state.source.close(); state.heard = Date.now() - 7000")
-    browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", lost)
+    browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", lost)  # the stream ends by itself in a while
     try:
         browser.until(lambda: "connection lost" in browser.text("#connection"), "it is told")
     finally:
@@ -351,8 +351,7 @@ def test_a_lost_connection_is_told_and_found_again(browser, shop):
             "Network.emulateNetworkConditions",
             lost | {"offline": False, "downloadThroughput": -1, "uploadThroughput": -1},
         )
-    browser.run("connect()")
-    browser.until(lambda: browser.text("#connection") == "live", "it is back")
+    browser.until(lambda: browser.text("#connection") == "live", "it is back by itself")
     browser.complaints()
 
 
