@@ -71,8 +71,8 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def find(self, selector: str) -> Any:
-        """The first element of a CSS selector."""
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
+        """The first element of a CSS selector, which is waited for: a page makes some of its parts when they are opened."""
+        return self.until(lambda: self.all(selector), selector)[0]
 
     def all(self, selector: str) -> list[Any]:
         """All of them."""
