@@ -113,7 +113,7 @@ def test_it_is_kept_up_to_date(browser, shop):
 def test_a_degraded_call_is_drawn_with_its_attempts_and_waits(browser, shop):
     call = browser.until(lambda: browser.all("#calls > li summary"), "a degraded call")[-1]  # the circuit was closed
     call.click()
-    lines = browser.all("#calls > li:last-child .waterfall > li")
+    lines = browser.until(lambda: browser.all("#calls > li:last-child .waterfall > li"), "its waterfall")
     assert len(lines) == 3
     assert len(browser.all("#calls > li:last-child rect.bad")) == 3
     assert len(browser.all("#calls > li:last-child rect.wait")) == 2
@@ -271,6 +271,7 @@ def test_a_phone_needs_no_scrolling_sideways(browser, shop):
 def test_texts_can_be_read_in_light_and_dark(browser, shop, scheme):
     browser.prefers(color_scheme=scheme)
     browser.run("document.querySelector('#rows summary').click()")
+    browser.find("#rows .inside")
     colors = browser.run(CONTRASTS)
     assert {pair["name"]: pair["ratio"] for pair in colors if pair["ratio"] < 4.5} == {}
     luminance = browser.run("return luminance(getComputedStyle(document.body).backgroundColor);" + LUMINANCE)

@@ -11,7 +11,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-WITHIN = 20.0  # seconds
+WITHIN = 40.0  # seconds
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -71,7 +71,7 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def find(self, selector: str) -> Any:
-        """The first element of a CSS selector, which is waited for: a page makes some of its parts when they are opened."""
+        """The first element of a CSS selector; waited for, as a page makes some of its parts when they are opened."""
         return self.until(lambda: self.all(selector), selector)[0]
 
     def all(self, selector: str) -> list[Any]:
