@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
+from resilient_http.commands.asking import UNUSABLE
 from resilient_http.errors import SettingsError
 
 COMMANDS: tuple[str, ...] = (
     "calls", "check", "circuit", "dashboards", "plan", "schema", "simulate", "status", "top",
 )  # fmt: skip
-UNUSABLE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

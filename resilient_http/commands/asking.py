@@ -14,10 +14,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
 
-from resilient_http.console.plain import plain
+from resilient_http.console.foreign import understood
 from resilient_http.console.remote import TOKEN, Remote
 
 NAMES = ("status", "calls", "circuit")
+UNUSABLE = 2  # exit status: it could not be looked at
 
 Write = Callable[[str], object]
 
@@ -26,21 +27,20 @@ class Asked(Protocol):
     """A console: that of a Resilience, or a Remote."""
 
     def snapshot(self, process: str = "all") -> dict[str, Any]:
-        """How everything stands."""
+        """How everything stands; for commands as console/foreign.py makes it."""
 
     def act(self, action: Mapping[str, Any], by: str = "") -> dict[str, Any]:
         """Do something."""
 
 
-class _Plain:
-    """A console that has heard of other processes, whose words are for a terminal. A Remote is plain by itself."""
+class _Understood:
+    """A console that has heard of other processes. A Remote is understood by itself."""
 
     def __init__(self, console: Asked) -> None:
         self._console = console
 
     def snapshot(self, process: str = "all") -> dict[str, Any]:
-        told: dict[str, Any] = plain(self._console.snapshot(process))
-        return told
+        return understood(self._console.snapshot(process))
 
     def act(self, action: Mapping[str, Any], by: str = "") -> dict[str, Any]:
         return self._console.act(action, by)
@@ -83,7 +83,7 @@ class ConsoleCommand:
         if console is None:
             with remote(options, token) as asked:
                 return int(self._module.tell(options, asked, write))
-        return int(self._module.tell(options, _Plain(console), write))
+        return int(self._module.tell(options, _Understood(console), write))
 
 
 def console_commands() -> dict[str, ConsoleCommand]:

@@ -1,4 +1,7 @@
-"""Show the last degraded calls of a running service: what became of each, and why."""
+"""Show the last degraded calls of a running service: what became of each, and why.
+
+The exit status is 2 where one of them is not understood.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from resilient_http.commands.asking import Asked, Write, address, ask, positive
+from resilient_http.commands.asking import UNUSABLE, Asked, Write, address, ask, positive
+from resilient_http.console.foreign import told
 from resilient_http.console.remote import NoConsoleError
 from resilient_http.journal import Entry
 from resilient_http.simulate.table import seconds
@@ -48,7 +52,7 @@ def tell(options: argparse.Namespace, console: Asked, write: Write) -> int:
             write(line)
         shown = shown if away else {_key(call) for call in calls}
         if not options.follow or time.monotonic() >= ends:
-            return 0
+            return UNUSABLE if any(call["not_understood"] for call in calls) else 0
         time.sleep(EVERY)
         before = away
         try:
@@ -69,12 +73,14 @@ def _key(call: Told) -> tuple[Any, ...]:
 
 
 def _lines(call: Told) -> Iterator[str]:
-    at = time.strftime("%H:%M:%S", time.localtime(call["at"]))
+    at = "--:--:--" if call["at"] is None else time.strftime("%H:%M:%S", time.localtime(call["at"]))
     what = call["route"] or f"{call['method']} {call['upstream']}"
     where = what if call["route"] is None else f"{what} of {call['upstream']}"
     result = call["status"] or call["error"]
-    yield f"{at} {call['kind']}: {where}: {result} after {seconds(call['took'])} (process {call['pid']})"
+    yield f"{at} {call['kind']}: {where}: {result} after {seconds(call['took'])} (process {call['pid'] or '?'})"
     for attempt in call["attempts"]:
         yield f"    {Entry.told(attempt)}"
     for note in call["notes"]:
         yield f"    {note}"
+    if call["not_understood"]:
+        yield f"    {told(call['not_understood'])}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
+from resilient_http.console.foreign import told
 from resilient_http.simulate.table import number, seconds, share
 
 TITLES = ("upstream", "calls/s", "success", "p50", "p95", "p99", "circuits", "in flight", "queued", "budget", "trouble")
@@ -14,19 +16,29 @@ Row = dict[str, Any]
 
 
 def rows(snapshot: dict[str, Any]) -> list[tuple[float, tuple[str, ...]]]:
-    """Each upstream: how much trouble it has (0 for none), and its cells."""
-    found = [(float(row["trouble"]["score"]), _cells(name, row)) for name, row in snapshot["upstreams"].items()]
+    """Each upstream: how much trouble it has (0 for none, infinite where that is not understood), and its cells."""
+    found = [(_score(row), _cells(name, row)) for name, row in snapshot["upstreams"].items()]
     return sorted(found, key=lambda each: (-each[0], each[1]))
 
 
 def title(snapshot: dict[str, Any]) -> str:
     """Whose they are."""
+    return "; ".join((_whose(snapshot), *filter(None, [told(snapshot["not_understood"])])))
+
+
+def _whose(snapshot: dict[str, Any]) -> str:
     processes = snapshot["processes"]
-    own = next(each for each in processes if each["process"] == snapshot["answered_by"])
     if snapshot["shown"] == "all" and len(processes) > 1:
         return f"{len(processes)} processes, the last minute"
+    own = next((each for each in processes if each["process"] == snapshot["answered_by"]), None)
+    who = "an unknown process" if own is None else f"process {own['pid']} at {own['host']}"
     other = "" if snapshot["gathered"] else "; other workers are not seen without a shared Redis"
-    return f"process {own['pid']} at {own['host']}, the last minute{other}"
+    return f"{who}, the last minute{other}"
+
+
+def _score(row: Row) -> float:
+    score: float | None = row["trouble"]["score"]
+    return math.inf if score is None else float(score)
 
 
 def _cells(name: str, row: Row) -> tuple[str, ...]:
@@ -37,10 +49,10 @@ def _cells(name: str, row: Row) -> tuple[str, ...]:
         share(traffic["success"]),
         *(seconds(traffic[quantile]) for quantile in ("p50", "p95", "p99")),
         _circuits(row),
-        f"{limit['in_flight']}/{limit['limit']}",
-        str(limit["queued"]),
+        f"{number(limit['in_flight'])}/{number(limit['limit'])}",
+        number(limit["queued"]),
         "-" if budget is None else number(budget["tokens"]),
-        "; ".join(row["trouble"]["why"]),
+        "; ".join((*row["trouble"]["why"], *filter(None, [told(row["not_understood"])]))),
     )
 
 

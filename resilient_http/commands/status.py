@@ -1,14 +1,15 @@
 """Say how the upstreams of a running service stand.
 
-The exit status is 1 where one of them is in trouble.
+The exit status is 1 where one of them is in trouble, and 2 where that is not understood of one of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 
-from resilient_http.commands.asking import Asked, Write, address, ask
+from resilient_http.commands.asking import UNUSABLE, Asked, Write, address, ask
 from resilient_http.commands.rows import TITLES, rows, title
 from resilient_http.simulate.table import aligned
 
@@ -44,4 +45,6 @@ def tell(options: argparse.Namespace, console: Asked, write: Write) -> int:
         columns = [line[:-1] for line in (TITLES, *cells)]
         for start, line in zip(aligned(columns).splitlines(), (TITLES, *cells), strict=True):
             write(f"{start}  {line[-1]}".rstrip())
-    return int(any(score >= TROUBLE for score, _ in found))
+    if any(TROUBLE <= score < math.inf for score, _ in found):
+        return 1
+    return UNUSABLE if any(score == math.inf for score, _ in found) else 0

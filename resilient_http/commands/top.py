@@ -54,8 +54,8 @@ def _next(asked: Asked, table: Any) -> Any:
 
 def _table(snapshot: dict[str, Any]) -> Any:
     tables, text = import_module("rich.table"), import_module("rich.text")
-    at = time.strftime("%H:%M:%S", time.localtime(snapshot["time"]))
-    table = tables.Table(title=text.Text(f"{title(snapshot)}, at {at}"), expand=True, box=None)
+    at = "" if snapshot["time"] is None else time.strftime(", at %H:%M:%S", time.localtime(snapshot["time"]))
+    table = tables.Table(title=text.Text(f"{title(snapshot)}{at}"), expand=True, box=None)
     for place, name in enumerate(TITLES):
         last = place == len(TITLES) - 1
         table.add_column(name, justify="left" if place < NAMES or last else "right", no_wrap=not last)

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from resilient_http.console.actions import LIFT, Action, ActionRefused, carry_out, person, read_action
+from resilient_http.console.foreign import is_call
 from resilient_http.console.together import picture
 from resilient_http.upstreams.sharing import Sharing
 
@@ -210,6 +211,7 @@ def _read(text: str | None, name: str, own: dict[str, Any]) -> dict[str, Any] | 
         return None
     try:
         said = json.loads(text)
+        said["degraded"] = [each for each in said["degraded"] if is_call(each)]
         for shown in ([said], [own, said, said]):
             json.dumps(picture([own, said], shown), allow_nan=False)
     except Exception:  # noqa: BLE001 - another version's, or a stranger's

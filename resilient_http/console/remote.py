@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import httpx
 
+from resilient_http.console.foreign import understood
 from resilient_http.console.plain import plain
 
 WAIT = 5.0  # seconds for each answer
@@ -52,7 +53,7 @@ class Remote:
             raise NoConsoleError(message) from None
 
     def snapshot(self, process: str = "all") -> dict[str, Any]:
-        """How everything stands.
+        """How everything stands, as far as it is understood: see foreign.py.
 
         Args:
             process: Id of the one process that it is of, or "all".
@@ -60,7 +61,7 @@ class Remote:
         Raises:
             NoConsoleError: There is no answer.
         """
-        return self._asked(SNAPSHOT, "GET", "snapshot.json", params={"process": process})
+        return understood(self._asked(SNAPSHOT, "GET", "snapshot.json", params={"process": process}))
 
     def act(self, action: Mapping[str, Any], by: str = "") -> dict[str, Any]:
         """Do something; see actions.py.

@@ -191,7 +191,7 @@ def of_another_version(snapshot, change):
         lambda one, _: one.update(pid="x"),
         lambda one, _: one.update(host=5),
         lambda one, _: one.update(process="somebody else"),
-        lambda one, _: one.update(degraded=[{"at": "x"}]),
+        lambda one, _: one.update(degraded=5),
         lambda one, _: one.update(started=float("nan")),
         lambda _, row: row["series"].update(end="x"),
         lambda _, row: row["endpoints"][0]["circuit"].update(state="ajar"),
@@ -216,6 +216,31 @@ def test_who_cannot_be_shown_beside_the_others_is_left_out(worker, change):
     assert one.console.snapshot("twin")["shown"] == "twin"
     with pytest.raises(KeyError, match="may have ended"):
         one.console.snapshot("stranger")
+
+
+def stranger(redis, told):
+    """Has another process say that of itself."""
+    prefix = "resilient-http:console"
+    redis.zadd(f"{prefix}:processes", {"stranger": int(time.time()) + 100})
+    redis.set(f"{prefix}:shows:stranger", told, px=20_000)
+
+
+@pytest.mark.parametrize(
+    "strange", [{"at": "x"}, {"attempts": None}, {"attempts": [{}]}, {"took": "x"}, {"notes": [5]}]
+)
+def test_of_its_calls_those_that_make_no_sense_are_left_out(worker, strange):
+    one = worker()
+    one.status = 503
+    one.call()
+    (call,) = one.console._stands()["degraded"]
+
+    def change(them, _):
+        them.update(degraded=[{**call, **strange}, {**call, "took": 7.0}])
+
+    with worker.server.client() as redis:
+        stranger(redis, of_another_version(one.console._stands(), change))
+    within(10, lambda: known(one) == 2)
+    assert {each["took"] for each in one.console.snapshot()["degraded"]} == {7.0, call["took"]}
 
 
 def test_an_action_that_is_refused_is_told_to_nobody(worker):
