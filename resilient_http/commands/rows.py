@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from resilient_http.console.foreign import told
@@ -11,6 +12,19 @@ from resilient_http.simulate.table import number, seconds, share
 
 TITLES = ("upstream", "calls/s", "success", "p50", "p95", "p99", "circuits", "in flight", "queued", "budget", "trouble")
 NAMES = 1  # columns that stand to the left
+FIRST = (
+    "success",
+    "calls/s",
+    "p99",
+    "circuits",
+    "in flight",
+    "p95",
+    "budget",
+    "queued",
+    "p50",
+)  # where there is no room
+GAP = 2  # spaces between two columns
+WHY = 24  # characters for reasons, at least
 
 Row = dict[str, Any]
 
@@ -19,6 +33,28 @@ def rows(snapshot: dict[str, Any]) -> list[tuple[float, tuple[str, ...]]]:
     """Each upstream: how much trouble it has (0 for none, infinite where that is not understood), and its cells."""
     found = [(_score(row), _cells(name, row)) for name, row in snapshot["upstreams"].items()]
     return sorted(found, key=lambda each: (-each[0], each[1]))
+
+
+def fitting(lines: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The columns that a terminal has room for, by their places, in their order: all, or those that matter most.
+
+    Args:
+        lines: Cells, TITLES among them.
+        width: Characters of a line.
+    """
+    widths = [max(len(line[place]) for line in lines) + GAP for place in range(len(TITLES))]
+    left = width - min(widths[0], longest_name(width) + GAP) - min(widths[-1], WHY)
+    shown = [0, len(TITLES) - 1]
+    for place in map(TITLES.index, FIRST):
+        if widths[place] <= left:
+            left -= widths[place]
+            shown.append(place)
+    return sorted(shown)
+
+
+def longest_name(width: int) -> int:
+    """Characters of an upstream's name that are shown in a line of so many."""
+    return max(12, width // 4)
 
 
 def title(snapshot: dict[str, Any]) -> str:

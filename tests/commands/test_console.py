@@ -16,6 +16,7 @@ import pytest
 
 from resilient_http import Resilience
 from resilient_http.cli import main
+from resilient_http.commands.rows import TITLES
 from resilient_http.console.remote import TOKEN
 from tests.live.processes import served
 from tests.live.servers import answer
@@ -267,6 +268,26 @@ def test_top_draws_the_worst_first_and_ends_with_ctrl_c(service):
         out, _ = top.communicate(timeout=10)
     assert "payments" in out
     assert "100.0%" in out
+
+
+@pytest.mark.parametrize(("columns", "all_shown"), [(80, False), (140, True), (200, True)])
+def test_top_has_room_for_each_heading_that_it_shows_and_names_the_others(
+    service, ask, monkeypatch, columns, all_shown
+):
+    service.get("call")
+    ask("circuit", "open", "payments", "--for", "60")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    status, out = ask("top", "--seconds", "0.1")
+    assert status == 0
+    assert "…" not in out
+    assert max(map(len, out.splitlines())) <= columns
+    heading = next(line for line in out.splitlines() if line.startswith("upstream"))
+    shown = [title for title in TITLES if title in heading]
+    assert {"upstream", "success", "calls/s", "p99", "trouble"} <= set(shown)
+    left_out = [title for title in TITLES if title not in shown]
+    assert (not left_out) is all_shown
+    assert all_shown or f"no room for: {', '.join(left_out)}" in " ".join(out.split())
+    assert "1 of 1 circuits open" in " ".join(out.split())
 
 
 def test_top_goes_on_while_the_service_is_away(service, ask, fault_server):
