@@ -59,7 +59,8 @@ def longest_name(width: int) -> int:
 
 def title(snapshot: dict[str, Any]) -> str:
     """Whose they are."""
-    return "; ".join((_whose(snapshot), *filter(None, [told(snapshot["not_understood"])])))
+    notes = [f"process {one['pid']} at {one['host']}: {one['note']}" for one in snapshot["processes"] if one["note"]]
+    return "; ".join((_whose(snapshot), *notes, *filter(None, [told(snapshot["not_understood"])])))
 
 
 def _whose(snapshot: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ class _Leaf(NamedTuple):
 
 class _Maybe(NamedTuple):
     of: _Shape  # or None
+    added: bool = False  # later than others: an older version lacks it
 
 
 _Shape: TypeAlias = "_Leaf | _Maybe | dict[str, _Shape] | list[_Shape]"
@@ -34,7 +35,7 @@ NUMBER = _Leaf(float, None)
 TEXT = _Leaf(str, "?")
 FLAG = _Leaf(bool, False)
 
-PROCESS: _Shape = {"process": TEXT, "pid": NUMBER, "host": TEXT}
+PROCESS: _Shape = {"process": TEXT, "pid": NUMBER, "host": TEXT, "note": _Maybe(TEXT, added=True)}
 TOP: _Shape = {"time": NUMBER, "shown": TEXT, "answered_by": TEXT, "gathered": FLAG, "processes": [PROCESS]}
 ROW: _Shape = {
     "traffic": {
@@ -95,7 +96,7 @@ def _whole(said: Any, shape: _Shape) -> dict[str, Any]:
 
 def _read(said: Any, shape: _Shape, at: str, lacks: list[str]) -> Any:
     if isinstance(shape, _Maybe):
-        return None if said is None else _read(said, shape.of, at, lacks)
+        return None if said is None or (said is _MISSING and shape.added) else _read(said, shape.of, at, lacks)
     if isinstance(shape, dict) and isinstance(said, dict):
         parts = {key: _read(said.get(key, _MISSING), part, _below(at, key), lacks) for key, part in shape.items()}
         return {**said, **parts}

@@ -2,7 +2,7 @@
 
 Counts, permits, connections and tokens are added up. Quantiles of "now" are those of all calls together, to one bucket
 (4 %); in the charts they are those of the slowest process. Of an endpoint the worst circuit is shown, beside how many
-processes say what.
+processes say what. All is shown by our clock; see clocks.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from resilient_http.console.clocks import ahead, aligned, clock_of, note_on
 from resilient_http.console.traffic import COLUMNS, EMPTY, KINDS, QUANTILES, SLICES, rounded
 from resilient_http.console.trouble import trouble_of
 from resilient_http.state.histogram import Histogram
@@ -25,37 +26,47 @@ def picture(known: Sequence[dict[str, Any]], shown: Sequence[dict[str, Any]]) ->
     """What is shown of processes, each of which is told as it stands.
 
     Args:
-        known: All of them.
+        known: All of them; the first one is this process, by whose clock the others are shown.
         shown: Those whose calls it is about.
     """
-    degraded = [{**each, "pid": one["pid"], "host": one["host"]} for one in shown for each in one["degraded"]]
+    own, now = known[0], clock_of(known[0])
+    calls = [(each["at"] - ahead(one, now), one, each) for one in shown for each in one["degraded"]]
     return {
         "processes": [
-            {key: one[key] for key in WHO} for one in sorted(known, key=lambda one: (one["host"], one["pid"]))
+            {**{key: one[key] for key in WHO}, "note": note_on(one, own)}
+            for one in sorted(known, key=lambda one: (one["host"], one["pid"]))
         ],
-        "upstreams": together([one["upstreams"] for one in shown]),
-        "degraded": sorted(degraded, key=lambda each: -each["at"]),
+        "upstreams": together([one["upstreams"] for one in shown], now),
+        "degraded": [
+            {**each, "pid": one["pid"], "host": one["host"]}
+            for _, one, each in sorted(calls, key=lambda call: -call[0])
+        ],
     }
 
 
-def together(processes: Sequence[dict[str, Row]]) -> dict[str, Row]:
-    """By name: each upstream, as the processes that know it have it together."""
+def together(processes: Sequence[dict[str, Row]], now: float) -> dict[str, Row]:
+    """By name: each upstream, as the processes that know it have it together.
+
+    Args:
+        processes: The rows of each.
+        now: Seconds of our clock; see clocks.py.
+    """
     names: dict[str, None] = {name: None for rows in processes for name in rows}
-    return {name: _finished([rows[name] for rows in processes if name in rows]) for name in names}
+    return {name: _finished([rows[name] for rows in processes if name in rows], now) for name in names}
 
 
-def _finished(rows: list[Row]) -> Row:
-    row = {**rows[0], **_sum(rows)} if len(rows) > 1 else rows[0]
+def _finished(rows: list[Row], now: float) -> Row:
+    row = {**rows[0], **_sum(rows, now)} if len(rows) > 1 else rows[0]
     row = {**row, "traffic": _traffic([each["traffic"] for each in rows])}
     return {**row, "trouble": trouble_of(row)}
 
 
-def _sum(rows: list[Row]) -> Row:
+def _sum(rows: list[Row], now: float) -> Row:
     def of(key: str) -> list[Any]:
         return [row[key] for row in rows if row[key] is not None]
 
     return {
-        "series": _series(of("series")),
+        "series": _series(of("series"), now),
         "endpoints": _by(of("endpoints"), lambda each: each["url"], _endpoint),
         "concurrency": _added(of("concurrency")),
         "retry_budget": _added(of("retry_budget")) or None,
@@ -90,7 +101,8 @@ def _rate(part: dict[str, Any]) -> float:
     return calls / float(part["seconds"])
 
 
-def _series(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def _series(parts: list[dict[str, Any]], now: float) -> dict[str, Any]:
+    parts = [aligned(part, now) for part in parts if part["step"] == parts[0]["step"]]
     end = max(part["end"] for part in parts)
     first = max(end - SLICES, min(part["end"] - len(part["calls"]) for part in parts)) + 1
     rows: dict[int, list[tuple[Any, ...]]] = {number: [] for number in range(first, end + 1)}

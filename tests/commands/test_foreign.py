@@ -108,6 +108,14 @@ def test_who_it_is_may_not_be_known(snapshot, run):
     )
 
 
+def test_what_is_to_be_known_of_a_process_is_told(snapshot, run):
+    (process,) = snapshot["processes"]
+    process |= {"pid": 17, "host": "web-2", "note": "its clock is 300 s ahead"}
+    assert "; process 17 at web-2: its clock is 300 s ahead" in run(snapshot, "status")[1].splitlines()[0]
+    del process["note"]  # as an older version
+    assert "not understood" not in run(snapshot, "status")[1]
+
+
 def test_top_shows_what_is_known_too(snapshot, run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     del snapshot["upstreams"]["payments"]["traffic"], snapshot["time"]

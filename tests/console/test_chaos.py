@@ -33,13 +33,13 @@ def test_it_is_a_reason_to_look_while_it_lasts():
     found = rows({"error": 404, "latency": 0.001, "lasts": 60}, calls=2)
     json.dumps(found)
     assert found["payments"]["chaos"]["injected"] == {"error": 2, "latency": 2}
-    why = together([found])["payments"]["trouble"]["why"]
+    why = together([found], time.time())["payments"]["trouble"]["why"]
     assert why in ([f"faults on purpose (error, latency) for {left} s more"] for left in (59, 60))
 
 
 def test_when_it_is_over_it_is_none():
     found = rows({"error": 404, "lasts": 60}, ahead=61.0)
-    assert together([found])["payments"]["trouble"]["why"] == []
+    assert together([found], time.time())["payments"]["trouble"]["why"] == []
 
 
 def test_that_of_a_route_counts_and_a_header_alone_is_no_trouble():
@@ -47,12 +47,12 @@ def test_that_of_a_route_counts_and_a_header_alone_is_no_trouble():
     assert found["payments"]["chaos"]["kinds"] == ["drip"]
     quiet = rows({"by_header": True})
     assert quiet["payments"]["chaos"]["by_header"]
-    assert together([quiet])["payments"]["trouble"]["why"] == []
+    assert together([quiet], time.time())["payments"]["trouble"]["why"] == []
 
 
 def test_processes_are_added_up():
     one, other = (rows({"error": 404, "lasts": lasts}, calls=2) for lasts in (60, 120))
-    both = together([one, other])["payments"]["chaos"]
+    both = together([one, other], time.time())["payments"]["chaos"]
     assert both["injected"] == {"error": 4}
     assert both["ends_in"] > 100
-    assert together([rows(None), one])["payments"]["chaos"]["injected"] == {"error": 2}
+    assert together([rows(None), one], time.time())["payments"]["chaos"]["injected"] == {"error": 2}

@@ -243,6 +243,49 @@ def test_of_its_calls_those_that_make_no_sense_are_left_out(worker, strange):
     assert {each["took"] for each in one.console.snapshot()["degraded"]} == {7.0, call["took"]}
 
 
+AHEAD = """
+import json, sys, time
+real = time.time
+time.time = lambda: real() + 86_400
+import httpx
+from resilient_http import Resilience
+
+resilience = Resilience(json.loads(sys.argv[1]))
+console = resilience.console
+client = resilience.client(transport=httpx.MockTransport(lambda _: httpx.Response(503)))
+print("ready", flush=True)
+for line in sys.stdin:
+    client.get("http://payments/")
+"""
+
+
+def test_a_process_whose_clock_is_a_day_ahead_is_in_the_charts_of_today(worker):
+    one = worker()
+    settings = {
+        "shared": {"redis": worker.server.url, "interval": 0.05},
+        "upstreams": {"payments": {"endpoints": [N1], "retry": None}},
+    }
+    command = [sys.executable, "-c", AHEAD, json.dumps(settings)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "ready\n"
+        one.status = 503
+        one.call(3)
+        other.stdin.write("call\n")
+        other.stdin.flush()
+
+        def charted():
+            return sum(one.console.snapshot()["upstreams"]["payments"]["series"]["calls"])
+
+        within(20, lambda: charted() == 4)
+        snapshot = one.console.snapshot()
+        other.stdin.close()
+    theirs = next(each for each in snapshot["processes"] if each["process"] != snapshot["answered_by"])
+    assert theirs["note"].startswith("its clock is 86")
+    assert "ahead" in theirs["note"]
+    series = snapshot["upstreams"]["payments"]["series"]
+    assert series["end"] * series["step"] == pytest.approx(time.time(), abs=15.0)
+
+
 def test_an_action_that_is_refused_is_told_to_nobody(worker):
     one = worker()
     with pytest.raises(ActionRefused):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import httpx
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from resilient_http import Resilience
 from resilient_http.console.changes import changed
 from resilient_http.console.kept import Kept
-from resilient_http.console.together import together
+from resilient_http.console.together import picture, together
 from resilient_http.console.trouble import trouble_of
+
+NOW = time.time()
 
 
 def rows(status=200, calls=4, **own):
@@ -32,7 +35,7 @@ def test_counts_permits_and_budgets_are_added_up():
     one, other = rows(200, 4), rows(503, 6)
     one["payments"]["concurrency"] |= {"in_flight": 3, "queued": 1}
     other["payments"]["concurrency"] |= {"in_flight": 4}
-    row = together([one, other])["payments"]
+    row = together([one, other], NOW)["payments"]
     assert (row["traffic"]["calls"], row["traffic"]["success"]) == (10, 0.4)
     assert row["concurrency"] | {"decisions": None} == {
         "in_flight": 7, "queued": 1, "limit": 200, "queue": 200, "usual": None, "decisions": None,
@@ -45,15 +48,15 @@ def test_quantiles_are_those_of_all_calls_together():
     one, other = rows(), rows()
     one["payments"]["traffic"] |= {"good": 99, "latency": {"100": 99}, "longest": 1.0}
     other["payments"]["traffic"] |= {"good": 1, "latency": {"200": 1}, "longest": 60.0}
-    alone = together([other])["payments"]["traffic"]
-    both = together([one, other])["payments"]["traffic"]
+    alone = together([other], NOW)["payments"]["traffic"]
+    both = together([one, other], NOW)["payments"]["traffic"]
     assert both["p50"] == both["p99"] < alone["p50"] == alone["p99"]
 
 
 def test_of_an_endpoint_the_worst_circuit_is_shown_and_who_says_what():
     one, other, third = rows(), rows(), rows()
     circuit(other["payments"], 0, "open")
-    row = together([one, other, third])["payments"]
+    row = together([one, other, third], NOW)["payments"]
     states = [each["circuit"] for each in row["endpoints"]]
     assert [(each["state"], each["said"]) for each in states] == [
         ("open", {"closed": 2, "open": 1}),
@@ -71,17 +74,76 @@ def test_series_are_laid_over_each_other_by_their_instants():
     other["payments"]["series"] = {"step": 5.0, "end": 11, "calls": [5, 7], "bad": [0, 0]} | {
         key: [0.2, 0.4] for key in columns
     }
-    series = together([one, other])["payments"]["series"]
+    series = together([one, other], 62.0)["payments"]["series"]
     assert series["end"] == 11
     assert series["calls"] == [1, 2, 8, 7]
     assert series["bad"] == [0, 0, 1, 0]
     assert series["p95"] == [0.1, None, 0.3, 0.4]
 
 
+def process(name, newest, step=5.0, calls=(1, 2, 3), at=()):
+    """As it stands: its newest slice is `newest`; it had degraded calls then."""
+    row = rows()
+    row["payments"]["series"] = {"step": step, "end": newest, "calls": list(calls), "bad": [0] * len(calls)} | {
+        key: [None] * len(calls) for key in ("p50", "p95", "p99")
+    }
+    return {
+        "process": name, "pid": 1, "host": name, "started": 0.0, "time": (newest + 1.5) * step, "enabled": True,
+        "upstreams": row, "degraded": [{"at": each} for each in at],
+    }  # fmt: skip
+
+
+def drawn(*processes):
+    shown = picture(processes, processes)
+    return shown["upstreams"]["payments"]["series"], {each["process"]: each["note"] for each in shown["processes"]}
+
+
+@pytest.mark.parametrize(
+    ("off", "says"), [(720, "3600 s ahead"), (-720, "3600 s behind"), (10**8, "500000000 s ahead")]
+)
+def test_a_clock_that_is_far_off_pushes_nobodys_points_out(off, says):
+    series, notes = drawn(process("own", 1000), process("other", 1000 + off, calls=(5, 7)))
+    assert (series["end"], series["calls"]) == (1000, [1, 7, 10])
+    assert notes == {"own": None, "other": f"its clock is {says}, so in the charts it is moved to ours"}
+
+
+def test_one_that_was_heard_of_some_seconds_ago_is_where_it_was():
+    series, notes = drawn(process("own", 1000), process("other", 998, calls=(5, 7)))
+    assert (series["end"], series["calls"]) == (1000, [5, 8, 2, 3])
+    assert notes == {"own": None, "other": None}
+
+
+def test_an_upstream_that_only_others_know_is_by_our_clock_too():
+    own, ahead, right = process("own", 1000), process("ahead", 9000, calls=(5, 7)), process("right", 1000, calls=(1, 1))
+    own["upstreams"]["stock"] = own["upstreams"].pop("payments")
+    series, _ = drawn(own, ahead, right)
+    assert (series["end"], series["calls"]) == (1000, [6, 8])
+
+
+def test_slices_of_another_length_are_not_in_the_charts_of_all():
+    series, notes = drawn(process("own", 1000), process("other", 5002, step=1.0, calls=(5, 7)))
+    assert (series["end"], series["calls"]) == (1000, [1, 2, 3])
+    assert notes["other"] == "its console.span is not the same, so the charts of all are without it"
+
+
+def test_calls_of_one_whose_clock_is_ahead_do_not_stand_before_all_others():
+    own, other = process("own", 1000, at=[5001.0, 5003.0]), process("other", 2000, at=[10_002.0, 9_000.0])
+    told = picture([own, other], [own, other])["degraded"]
+    assert [(each["host"], each["at"]) for each in told] == [
+        ("own", 5003.0), ("other", 10_002.0), ("own", 5001.0), ("other", 9_000.0),
+    ]  # fmt: skip
+
+
+def test_one_that_knows_no_upstream_is_judged_by_what_time_it_says_that_it_is():
+    own, other = process("own", 1000), process("other", 1100)
+    other["upstreams"] = {}
+    assert drawn(own, other)[1]["other"] == "its clock is 500 s ahead, so in the charts it is moved to ours"
+
+
 def test_one_that_only_some_know_is_there():
     one, other = rows(), rows()
     other["stock"] = other.pop("payments")
-    assert set(together([one, other])) == {"payments", "stock"}
+    assert set(together([one, other], NOW)) == {"payments", "stock"}
 
 
 def test_what_is_switched_is_told_once_and_for_as_long_as_it_lasts_anywhere():
@@ -91,20 +153,20 @@ def test_what_is_switched_is_told_once_and_for_as_long_as_it_lasts_anywhere():
         {"what": "retries off", "by": "ann", "for": 8},
         {"what": "shed", "by": "bob", "for": 2},
     ]
-    assert together([one, other])["payments"]["switches"] == [
+    assert together([one, other], NOW)["payments"]["switches"] == [
         {"what": "retries off", "by": "ann", "for": 8},
         {"what": "shed", "by": "bob", "for": 2},
     ]
 
 
 def test_what_is_well_is_no_trouble():
-    assert together([rows()])["payments"]["trouble"] == {"score": 0, "why": []}
+    assert together([rows()], NOW)["payments"]["trouble"] == {"score": 0, "why": []}
 
 
 def test_trouble_is_graver_the_less_is_answered():
-    some, all_of_them = (together([rows(status, 6)])["payments"]["trouble"]["score"] for status in (200, 503))
+    some, all_of_them = (together([rows(status, 6)], NOW)["payments"]["trouble"]["score"] for status in (200, 503))
     assert (some, all_of_them >= 100) == (0, True)
-    row = together([rows()])["payments"]
+    row = together([rows()], NOW)["payments"]
     circuit(row, 0, "open")
     half = trouble_of(row)["score"]
     circuit(row, 1, "forced open")
@@ -114,7 +176,7 @@ def test_trouble_is_graver_the_less_is_answered():
 
 
 def test_a_queue_a_spent_budget_and_a_switch_are_told():
-    row = together([rows()])["payments"]
+    row = together([rows()], NOW)["payments"]
     row["concurrency"]["queued"], row["retry_budget"]["tokens"] = 7, 0.4
     row["switches"] = [{"what": "shed", "by": "ann", "for": 5}]
     assert trouble_of(row)["why"] == ["7 calls in the queue", "the retry budget is spent", "switched: shed"]

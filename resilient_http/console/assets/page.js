@@ -132,7 +132,8 @@ function showProcesses() {
   const others = gathered ? "" : "Other workers of this service are not in it: they would be with a Redis (the setting shared).";
   const away = gathered && state.top.shared && !state.top.shared.connected ? "Redis is away: this process alone." : others;
   const off = processes.some((each) => !each.enabled) ? " The policies are off (enabled: false)." : "";
-  text(byId("process-note"), away + off);
+  const notes = processes.filter((each) => each.note).map((each) => ` Process ${each.pid} on ${each.host}: ${each.note}.`);
+  text(byId("process-note"), away + off + notes.join(""));
 }
 
 function showCalls() {
