@@ -11,6 +11,8 @@ Laws
        no call would come that could close it.
     3. Only what the settings name counts, upstreams and guards; any other host that is called does not.
     4. `why` names no address. Those are told with `details` alone.
+    5. What is not as usual is found here alone, by findings(); the live page sorts upstreams by the same (see
+       console/trouble.py), and by what else a person may want to look at, which takes no service out of anything.
 """
 
 from __future__ import annotations
@@ -23,9 +25,27 @@ from resilient_http.errors import SettingsError, suggestion
 from resilient_http.settings.validation import nearest
 
 Verdict = Literal["ok", "degraded", "down"]
+Kind = Literal["open", "doubtful", "left alone", "undiscovered", "switched", "full"]
 
 OPEN = ("open", "forced open")
 SLOW = "slow calls"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as usual with an upstream.
+
+    Attributes:
+        kind: What.
+        text: It, in a few words, without an address.
+        share: Of the endpoints that it keeps calls from; 0 to 1.
+        where: The address that it is about, or "".
+    """
+
+    kind: Kind
+    text: str
+    share: float = 0.0
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,36 +138,45 @@ def checked_names(required: Iterable[str]) -> tuple[str, ...]:
     return tuple(required)
 
 
-def _health_of(upstream: Mapping[str, Any]) -> UpstreamHealth:
+def findings(upstream: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is not as usual with an upstream.
+
+    Args:
+        upstream: As status() says it, or as the live page does.
+    """
     endpoints: list[Mapping[str, Any]] = upstream["endpoints"]
-    why = tuple(_why(upstream, endpoints))
-    shown = {each["url"]: None if each["circuit"] is None else each["circuit"]["state"] for each in endpoints}
-    asked = upstream["discovery"]
-    unknown = not endpoints and asked is not None and asked["failing"]
-    down = unknown or (bool(endpoints) and all(_is_open(each["circuit"]) for each in endpoints))
-    return UpstreamHealth("down" if down else "degraded" if why else "ok", why, shown)
-
-
-def _why(upstream: Mapping[str, Any], endpoints: list[Mapping[str, Any]]) -> Iterator[str]:
-    circuits = [each["circuit"] for each in endpoints]
     total = len(endpoints)
+    circuits = [each["circuit"] for each in endpoints]
     opened = sum(map(_is_open, circuits))
     doubtful = sum(map(_is_doubtful, circuits)) - opened
     if opened:
-        yield f"{opened} of {total} circuits open"
+        yield Finding("open", f"{opened} of {total} circuits open", opened / total)
     if doubtful:
-        yield f"{doubtful} of {total} circuits not closed yet"
+        yield Finding("doubtful", f"{doubtful} of {total} circuits not closed yet", doubtful / total)
     reasons = {reason for each in endpoints for reason in each["reasons"]}
     if reasons:
         count = sum(bool(each["reasons"]) for each in endpoints)
-        yield f"{count} of {total} endpoints to be left alone ({', '.join(sorted(reasons))})"
+        text = f"{count} of {total} endpoints to be left alone ({', '.join(sorted(reasons))})"
+        yield Finding("left alone", text, count / total)
     asked = upstream["discovery"]
     if asked is not None and asked["failing"]:
-        yield f"discovery fails, {total} endpoints known"
-    yield from (f"switched: {switch['what'].partition(' at ')[0]}" for switch in upstream["switches"])
+        # Before anybody has asked for nodes, that there are none says nothing.
+        yield Finding("undiscovered", f"discovery fails, {total} endpoints known", float(not endpoints), asked["where"])
+    for switch in upstream["switches"]:
+        what, _, where = switch["what"].partition(" at ")
+        yield Finding("switched", f"switched: {what}", where=where)
     limit = upstream["concurrency"]
     if limit["in_flight"] >= limit["limit"] and limit["queued"] >= limit["queue"]:
-        yield f"full: {limit['in_flight']} calls under way, {limit['queued']} in the queue"
+        yield Finding("full", f"full: {limit['in_flight']} calls under way, {limit['queued']} in the queue")
+
+
+def _health_of(upstream: Mapping[str, Any]) -> UpstreamHealth:
+    found = tuple(findings(upstream))
+    shown = {
+        each["url"]: None if each["circuit"] is None else each["circuit"]["state"] for each in upstream["endpoints"]
+    }
+    down = any(each.kind in ("open", "undiscovered") and each.share == 1.0 for each in found)
+    return UpstreamHealth("down" if down else "degraded" if found else "ok", tuple(each.text for each in found), shown)
 
 
 def _is_open(circuit: Mapping[str, Any] | None) -> bool:

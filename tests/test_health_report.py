@@ -114,9 +114,9 @@ def test_a_circuit_that_only_observes_is_none():
 
 
 def test_nodes_that_are_not_known_are_an_outage_once_they_were_asked_for():
-    assert _verdict(endpoints=[], discovery={"failing": None}) == "ok"
-    assert _verdict(endpoints=[], discovery={"failing": "refused"}) == "down"
-    assert _verdict(discovery={"failing": "refused"}) == "degraded"
+    assert _verdict(endpoints=[], discovery={"failing": None, "where": "http://consul"}) == "ok"
+    assert _verdict(endpoints=[], discovery={"failing": "refused", "where": "http://consul"}) == "down"
+    assert _verdict(discovery={"failing": "refused", "where": "http://consul"}) == "degraded"
 
 
 def test_what_is_full_is_degraded():

@@ -13,7 +13,7 @@ from resilient_http.commands.asking import UNUSABLE, Asked, Write, address, ask
 from resilient_http.commands.rows import TITLES, rows, title
 from resilient_http.simulate.table import aligned
 
-TROUBLE = 30.0  # from which score on a person should look: an open circuit, an endpoint left alone, a third failing
+TROUBLE = 30.0  # from which score on a person should look: an open circuit, all endpoints left alone, a third failing
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

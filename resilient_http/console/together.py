@@ -127,14 +127,19 @@ def _point(found: list[tuple[Any, ...]]) -> tuple[Any, ...]:
 def _endpoint(parts: list[Row]) -> Row:
     circuits = [part["circuit"] for part in parts if part["circuit"] is not None]
     said = Counter(circuit["state"] for circuit in circuits)
-    worst = min(circuits, key=lambda circuit: WORST_FIRST.index(circuit["state"]), default=None)
-    unwell = next((part for part in parts if part["out"]), parts[0])
+    worst = min(circuits, key=_rank, default=None)
+    unwell = max(parts, key=lambda part: (bool(part["out"]), len(part["reasons"])))
     return {
         **unwell,
         "in_flight": sum(part["in_flight"] for part in parts),
         "connections": sum(part["connections"] for part in parts),
         "circuit": None if worst is None else {**worst, "said": dict(said)},
     }
+
+
+def _rank(circuit: Row) -> tuple[int, bool]:
+    """Less is worse; an open one that would let a probe through now is less bad."""
+    return WORST_FIRST.index(circuit["state"]), circuit["retry_in"] == 0.0
 
 
 def _injected(parts: list[Row]) -> Row | None:

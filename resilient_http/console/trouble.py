@@ -1,12 +1,18 @@
 """Trouble: how much a row of the page asks to be looked at, and why. Rows are sorted by it.
 
 A score is a sum: 100 is an upstream that nothing can be sent to, or none of whose calls is answered well.
+
+What is not as usual with it is found where it is for health routes: by health_report.findings(). What is here beside
+that is for a person alone: calls that were answered badly in the last minute, a queue that is not full yet, a spent
+budget, faults on purpose. A health route does not count those: the next calls may go well, and no node is ill for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+
+from resilient_http.health_report import Finding, findings
 
 Found = Iterator[tuple[float, str]]
 
@@ -27,23 +33,23 @@ def _success(row: dict[str, Any]) -> Found:
         yield 100 * (1 - success), f"{100 * (1 - success):.3g} % of the calls not answered well{refused}"
 
 
-def _circuits(row: dict[str, Any]) -> Found:
-    endpoints = [each for each in row["endpoints"] if each["circuit"] is not None]
-    unwell = [each for each in endpoints if each["circuit"]["state"] in ("open", "forced open", "half-open")]
-    if unwell:
-        share = len(unwell) / len(row["endpoints"])
-        yield MUCH + 70 * share, f"{len(unwell)} of {len(row['endpoints'])} circuits open"
+def _unusual(row: dict[str, Any]) -> Found:
+    for found in findings(row):
+        if found.kind != "full":  # _waiting() says how full
+            yield _score(found), f"{found.text} ({found.where})" if found.where else found.text
 
 
-def _endpoints(row: dict[str, Any]) -> Found:
-    if not row["endpoints"]:
-        yield 100.0, "no endpoint is known"
-    out = [each for each in row["endpoints"] if each["out"]]
-    if out:
-        yield MUCH * len(out) / len(row["endpoints"]), f"{len(out)} of {len(row['endpoints'])} endpoints left alone"
+def _score(found: Finding) -> float:
+    if found.kind == "left alone":
+        return MUCH * found.share
+    if found.kind == "doubtful":
+        return MUCH + SOME * found.share
+    if found.kind == "undiscovered":
+        return 100.0 if found.share else SOME
+    return MUCH + 70 * found.share if found.kind == "open" else LITTLE
 
 
-def _limits(row: dict[str, Any]) -> Found:
+def _waiting(row: dict[str, Any]) -> Found:
     limit = row["concurrency"]
     if limit["queued"]:
         yield SOME + min(MUCH, limit["queued"]), f"{limit['queued']} calls in the queue"
@@ -54,21 +60,10 @@ def _limits(row: dict[str, Any]) -> Found:
         yield SOME, "the retry budget is spent"
 
 
-def _discovery(row: dict[str, Any]) -> Found:
-    discovery = row["discovery"]
-    if discovery is not None and discovery["failing"]:
-        yield SOME, f"discovery fails at {discovery['where']}"
-
-
-def _switches(row: dict[str, Any]) -> Found:
-    for switch in row["switches"]:
-        yield LITTLE, f"switched: {switch['what']}"
-
-
 def _chaos(row: dict[str, Any]) -> Found:
     chaos = row["chaos"]
     if chaos is not None and chaos["kinds"]:
         yield SOME, f"faults on purpose ({', '.join(chaos['kinds'])}) for {chaos['ends_in']:g} s more"
 
 
-RULES = (_success, _circuits, _endpoints, _limits, _discovery, _switches, _chaos)
+RULES = (_success, _unusual, _waiting, _chaos)

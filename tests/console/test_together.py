@@ -7,12 +7,15 @@ import time
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from resilient_http import Resilience
 from resilient_http.console.changes import changed
 from resilient_http.console.kept import Kept
 from resilient_http.console.together import picture, together
 from resilient_http.console.trouble import trouble_of
+from resilient_http.health_report import report_of
 
 NOW = time.time()
 
@@ -27,8 +30,8 @@ def rows(status=200, calls=4, **own):
         return json.loads(json.dumps(console._stands()))["upstreams"]
 
 
-def circuit(row, at, state):
-    row["endpoints"][at]["circuit"]["state"] = state
+def circuit(row, at, state, **own):
+    row["endpoints"][at]["circuit"] |= {"state": state, "cause": "failure rate", "retry_in": 4.0, **own}
 
 
 def test_counts_permits_and_budgets_are_added_up():
@@ -171,8 +174,70 @@ def test_trouble_is_graver_the_less_is_answered():
     half = trouble_of(row)["score"]
     circuit(row, 1, "forced open")
     assert 30 < half < trouble_of(row)["score"] == 100
-    row["endpoints"] = []
-    assert trouble_of(row)["why"] == ["no endpoint is known"]
+    circuit(row, 0, "half-open", retry_in=0.0)
+    circuit(row, 1, "closed", retry_in=0.0)
+    assert 30 < trouble_of(row)["score"] < half
+    circuit(row, 1, "open")
+    assert half < trouble_of(row)["score"] <= 100
+    assert trouble_of(row)["why"] == ["1 of 2 circuits open", "1 of 2 circuits not closed yet"]
+    row["endpoints"], row["discovery"] = [], {"failing": "refused", "where": "http://consul"}
+    assert trouble_of(row) == {"score": 100.0, "why": ["discovery fails, 0 endpoints known (http://consul)"]}
+
+
+def test_of_open_circuits_the_one_that_lets_no_probe_through_is_the_worst():
+    one, other = rows(), rows()
+    circuit(one["payments"], 0, "open", retry_in=0.0)
+    circuit(other["payments"], 0, "open", retry_in=4.0)
+    assert together([one, other], NOW)["payments"]["trouble"]["why"] == ["1 of 2 circuits open"]
+
+
+def test_a_circuit_that_only_observes_and_nodes_nobody_has_asked_for_are_no_trouble():
+    (row,) = together([rows()], NOW).values()
+    circuit(row, 0, "open", observed="open")
+    assert trouble_of(row)["score"] == 0
+    circuit(row, 0, "forced open", observed="closed")
+    assert trouble_of(row)["score"] > 30
+    row["endpoints"], row["discovery"] = [], {"failing": None, "where": "http://consul"}
+    assert trouble_of(row)["score"] == 0
+
+
+CIRCUITS = st.none() | st.fixed_dictionaries(
+    {
+        "state": st.sampled_from(["closed", "open", "half-open", "forced open", "forced closed"]),
+        "cause": st.sampled_from(["", "failure rate", "slow calls"]),
+        "retry_in": st.sampled_from([None, 0.0, 4.0]),
+        "observed": st.sampled_from([None, "open", "closed"]),
+    }
+)
+ENDPOINTS = st.fixed_dictionaries(
+    {
+        "url": st.just("http://n1"),
+        "circuit": CIRCUITS,
+        "out": st.booleans(),
+        "reasons": st.sampled_from([{}, {"ill": 1.0}]),
+    }
+)
+CHANGES = st.fixed_dictionaries(
+    {
+        "endpoints": st.lists(ENDPOINTS, max_size=4),
+        "discovery": st.sampled_from([None, {"failing": None, "where": "w"}, {"failing": "refused", "where": "w"}]),
+        "switches": st.sampled_from([[], [{"what": "shed 0.5", "by": "ann", "for": 5}]]),
+        "concurrency": st.fixed_dictionaries({"limit": st.just(2), "queue": st.integers(0, 2)})
+        .flatmap(lambda limit: st.tuples(st.just(limit), st.integers(0, 2), st.integers(0, limit["queue"])))
+        .map(lambda drawn: {**drawn[0], "in_flight": drawn[1], "queued": drawn[2]}),
+    }
+)
+WELL = next(iter(together([rows()], NOW).values()))
+
+
+@given(CHANGES)
+def test_the_page_and_a_health_route_judge_alike(changes):
+    row = {**WELL, **changes}
+    score = trouble_of(row)["score"]
+    verdict = report_of({"upstreams": {"payments": row}, "guards": {}}).upstreams["payments"].verdict
+    assert (verdict != "down") or score >= 100
+    assert (verdict == "ok") or score > 0
+    assert (score < 100) or verdict != "ok"
 
 
 def test_a_queue_a_spent_budget_and_a_switch_are_told():
