@@ -15,6 +15,7 @@ from typing import Any
 
 from resilient_http import inbound, scope
 from resilient_http.resilience import Resilience, each_resilience
+from resilient_http.testing.arguments import check
 from resilient_http.testing.clock import VirtualClock
 from resilient_http.testing.ports import VirtualAsyncPort, VirtualSyncPort
 from resilient_http.testing.script import ScriptedUpstream
@@ -58,8 +59,13 @@ def scripted(
         all_asked: Whether it is wrong that an answer was never asked for.
 
     Raises:
+        ValueError: `own` is no Resilience, or is given beside `everywhere`.
         AssertionError: At the end: something was asked that was not in the script, or not asked that was.
     """
+    fits = own is None or isinstance(own, Resilience)
+    check("scripted(own)", own, "a Resilience, or None for clients that have the script as transport=", fits=fits)
+    both = own is not None and everywhere
+    check("scripted(own)", own, "everywhere=True means every Resilience; give one of the two", fits=not both)
     with contextlib.ExitStack() as undo:
         upstream.by(lambda: _clock[-1] if _clock else None)
         if everywhere:

@@ -10,25 +10,21 @@ Laws
 from __future__ import annotations
 
 import importlib
-import inspect
 import json as json_module
-import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from resilient_http.settings.templates import ANY_METHOD, parse_template
+from resilient_http.testing.arguments import check_function, check_method, check_upstream, pattern_of
+from resilient_http.testing.rule import Answer, Rule
 
 if TYPE_CHECKING:
     from resilient_http.testing.clock import VirtualClock
-
-NOT_GIVEN: Any = object()
-CONNECTING = ("ConnectError", "ConnectTimeout")
 
 
 class Unscripted(AssertionError):
@@ -60,101 +56,6 @@ class Sent:
     def json(self) -> Any:
         """Its body, as JSON."""
         return json_module.loads(self.content)
-
-
-class _Answer:
-    """What a rule answers with, and how often."""
-
-    def __init__(self, make: Callable[[Any, Any], Any], text: str, delay: float, times: int | None, phase: str) -> None:
-        self.make = make
-        self.text = text
-        self.delay = delay
-        self.times = times
-        self.phase = phase
-        self.given = 0
-
-    @property
-    def is_left(self) -> bool:
-        return self.times is None or self.given < self.times
-
-    @property
-    def is_owed(self) -> bool:
-        return self.given < (1 if self.times is None else self.times)
-
-    def __str__(self) -> str:
-        often = "from then on" if self.times is None else f"{self.times} times" if self.times > 1 else "once"
-        return f"{self.text} {often} (asked for {self.given} times)"
-
-
-class Rule:
-    """Answers for some requests, one after another. Get one from ScriptedUpstream.on()."""
-
-    def __init__(self, text: str, fits: Callable[[Any], bool]) -> None:
-        self.text = text
-        self.fits = fits
-        self.answers: list[_Answer] = []
-        self._delay = 0.0
-
-    def reply(
-        self,
-        status: int = 200,
-        *,
-        json: Any = NOT_GIVEN,
-        text: str | None = None,
-        content: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        times: int | None = 1,
-    ) -> Self:
-        """Then an answer.
-
-        Args:
-            status: Its status.
-            json, text, content: Its body, one of them.
-            headers: Its header fields.
-            times: How often; None for from then on.
-        """
-        body = {"text": text, "content": content} | ({} if json is NOT_GIVEN else {"json": json})
-        given = {name: value for name, value in body.items() if value is not None or name == "json"}
-
-        def make(request: Any, library: Any) -> Any:
-            return library.Response(status, headers=headers, request=request, **given)
-
-        return self._add(make, str(status), times)
-
-    then = reply
-
-    def fail(self, error: type[Exception] | Exception, *, times: int | None = 1) -> Self:
-        """Then an exception: `httpx.ConnectError`, say. What of httpx's it is, the policies know as of a real one's."""
-        name = error.__name__ if inspect.isclass(error) else type(error).__name__
-
-        def make(request: Any, library: Any) -> Any:
-            raise _failure(error, request, library)
-
-        return self._add(make, name, times, "connect" if name in CONNECTING else "read")
-
-    def answer(self, function: Callable[[Any], Any], *, times: int | None = None) -> Self:
-        """Then what a plain function of the request gives: an httpx.Response."""
-        return self._add(lambda request, _: function(request), getattr(function, "__name__", "function"), times)
-
-    def delay(self, seconds: float) -> Self:
-        """Have the answer that is added next come so late; no later than the attempt waits, then as a ReadTimeout."""
-        self._delay = seconds
-        return self
-
-    def _add(self, make: Callable[[Any, Any], Any], text: str, times: int | None, phase: str = "read") -> Self:
-        if times is not None and times < 1:
-            message = f"times={times}: how often it is given, at least once; None for from then on"
-            raise ValueError(message)
-        if self.answers and self.answers[-1].times is None:
-            message = f"{self.text}: {self.answers[-1].text} is given from then on (times=None), so nothing comes after"
-            raise ValueError(message)
-        late = f" after {self._delay:g} s" if self._delay else ""
-        self.answers.append(_Answer(make, text + late, self._delay, times, phase))
-        self._delay = 0.0
-        return self
-
-    def __str__(self) -> str:
-        return f"{self.text}: {', '.join(map(str, self.answers)) or 'no answer'}"
 
 
 class ScriptedUpstream(Rule):
@@ -192,16 +93,18 @@ class ScriptedUpstream(Rule):
             matching: A plain function of the request that says whether it fits; None for any.
 
         Raises:
-            ValueError: The path cannot be understood.
+            ValueError: One of them is none; the message names it.
         """
-        pattern = None
-        if path is not None:
-            pattern = re.compile(parse_template(f"{ANY_METHOD} {path}").pattern, re.DOTALL)
+        check_method(method)
+        check_upstream(upstream)
+        if matching is not None:
+            check_function("on(matching)", matching)
+        pattern = None if path is None else pattern_of(path)
 
         def fits(request: Any) -> bool:
             return (
                 (method is None or request.method == method.upper())
-                and (upstream is None or request.url.host == upstream)
+                and (upstream is None or request.url.host == upstream.lower())
                 and (pattern is None or pattern.fullmatch(_path_of(request)) is not None)
                 and (matching is None or matching(request))
             )
@@ -273,7 +176,7 @@ class ScriptedUpstream(Rule):
     ) -> None:
         await self.aclose()
 
-    def _next(self, request: Any) -> _Answer:
+    def _next(self, request: Any) -> Answer:
         clock = self._clock()
         headers = type(request.headers)(request.headers)
         at = time.monotonic() if clock is None else clock.now()
@@ -312,7 +215,7 @@ def _library_of(request: Any) -> Any:
     return importlib.import_module(type(request).__module__.partition(".")[0])
 
 
-def _wait(answer: _Answer, request: Any) -> tuple[float, bool]:
+def _wait(answer: Answer, request: Any) -> tuple[float, bool]:
     """How long to wait, and whether that is all that the attempt waits."""
     limit = (request.extensions.get("timeout") or {}).get(answer.phase)
     if limit is None or answer.delay <= limit:
@@ -320,20 +223,9 @@ def _wait(answer: _Answer, request: Any) -> tuple[float, bool]:
     return float(limit), True
 
 
-def _made(answer: _Answer, request: Any, *, late: bool) -> Any:
+def _made(answer: Answer, request: Any, *, late: bool) -> Any:
     library = _library_of(request)
     if late:
         kind = library.ConnectTimeout if answer.phase == "connect" else library.ReadTimeout
         raise kind(f"scripted to take {answer.delay:g} s", request=request)
     return answer.make(request, library)
-
-
-def _failure(error: type[Exception] | Exception, request: Any, library: Any) -> Exception:
-    if isinstance(error, Exception):
-        return error
-    kind: Any = error
-    if error.__module__.partition(".")[0] in ("httpx", "httpx2"):
-        kind = getattr(library, error.__name__)  # the one of whoever asks
-    of_a_request = issubclass(kind, library.RequestError)
-    made: Exception = kind("scripted", request=request) if of_a_request else kind("scripted")
-    return made

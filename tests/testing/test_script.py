@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from http import HTTPStatus
 
 import httpx
 import pytest
 
-from resilient_http import DeadlineExceeded, Resilience, journal_of
+from resilient_http import DeadlineExceeded, Resilience, SettingsError, journal_of
 from resilient_http.testing import ScriptedUpstream, Unscripted, scripted
 from tests.live.callers import Caller
 
@@ -167,6 +169,115 @@ def test_mistakes_in_a_script_are_told_at_once():
     upstream.reply(200, times=None)
     with pytest.raises(ValueError, match="nothing comes after"):
         upstream.then(500)
+
+
+async def coroutine(request):
+    return True
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("tell", "message"),
+    [
+        *(
+            (lambda rule, status=status: rule.reply(status), f"reply(status={status!r}): a status is a whole number")
+            for status in (0, 99, 600, -200, 200.0, "200", True, None, NAN)
+        ),
+        *(
+            (lambda rule, times=times: rule.reply(200, times=times), f"times={times!r}: how often it is given")
+            for times in (0, -1, 1.5, NAN, "2", True)
+        ),
+        *(
+            (lambda rule, late=late: rule.delay(late), f"delay(seconds={late!r}): finite seconds, 0 or more")
+            for late in (-1, -0.001, NAN, float("inf"), "2", None, True)
+        ),
+        *(
+            (lambda rule, error=error: rule.fail(error), f"fail(error={error!r}): an exception, or the class of one")
+            for error in ("ConnectError", None, int, KeyboardInterrupt, 503)
+        ),
+        (lambda rule: rule.answer(coroutine), f"answer(function={coroutine!r}): a plain function of the request"),
+        (lambda rule: rule.answer(200), "answer(function=200): a plain function"),
+        (lambda rule: rule.reply(text="a", json={}), "reply(text=, json=): an answer has one body"),
+        (lambda rule: rule.reply(text=b"a"), "reply(text=b'a'): a text"),
+        (lambda rule: rule.reply(content=5), "reply(content=5): bytes"),
+        (lambda rule: rule.reply(json={"at": NAN}), "reply(json={'at': nan}): what JSON has is needed"),
+        (lambda rule: rule.reply(json={1, 2}), "reply(json={1, 2}): what JSON has is needed"),
+        (lambda rule: rule.reply(headers={"retry-after": 5}), "reply(headers={'retry-after': 5}): names and values"),
+        (lambda rule: rule.reply(headers="x: y"), "reply(headers='x: y'): names and values"),
+        (lambda rule: rule.delay(1.0).delay(2.0), "delay(seconds=2.0): there is one of 1 s already"),
+    ],
+)
+def test_no_answer_that_cannot_be_is_scripted(tell, message):
+    upstream = ScriptedUpstream()
+    for rule in (upstream, upstream.on("GET", "/a")):
+        with pytest.raises(ValueError, match="^" + re.escape(message)):
+            tell(rule)
+    upstream.verify()  # nothing of it is left
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [
+        *(({"method": each}, f"on(method={each!r}): a method") for each in ("", "*", "GET /a", 5)),
+        *(
+            ({"upstream": each}, f"on(upstream={each!r}): the name of an upstream")
+            for each in ("", "http://payments", "payments/", "payments:80", 5)
+        ),
+        *(
+            ({"path": each}, f"on(path={each!r}): a route is")
+            for each in ("", "charges", "/a?b=1", "http://payments/a")
+        ),
+        ({"matching": coroutine}, f"on(matching={coroutine!r}): a plain function of the request"),
+        ({"matching": True}, "on(matching=True): a plain function"),
+    ],
+)
+def test_no_rule_that_fits_nothing_or_all_by_mistake_is_made(which, message):
+    upstream = ScriptedUpstream()
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
+        upstream.on(**which)
+
+
+def test_what_is_allowed_is_taken():
+    upstream = ScriptedUpstream()
+    rule = upstream.on("purge", "/a", upstream="Payments", matching=lambda _: True)
+    rule.reply(HTTPStatus.OK, json=None).delay(0).reply(599, content=b"x", headers=[("a", "b"), ("a", "c")])
+    rule.fail(OSError).reply(204, headers=httpx.Headers({"a": "b"}), times=2)
+    with httpx.Client(transport=upstream) as client:
+        null = client.request("PURGE", "http://payments/a")
+        assert (null.json(), null.headers["content-type"]) == (None, "application/json")
+        assert client.request("PURGE", "http://payments/a").headers.get_list("a") == ["b", "c"]
+        with pytest.raises(OSError, match="scripted"):
+            client.request("PURGE", "http://payments/a")
+        assert [client.request("PURGE", "http://payments/a").headers["a"] for _ in range(2)] == ["b", "b"]
+    upstream.verify()
+
+
+def test_an_answer_that_is_no_response_is_told(caller, scripted_upstream):
+    resilience = caller.resilience(SETTINGS)
+    scripted_upstream(resilience).answer(lambda _: "ok")
+    with pytest.raises(ValueError, match=re.escape("answer(<lambda>='ok'): it is to give a Response of httpx")):
+        ask(caller, resilience, URL)
+
+
+def test_whose_calls_are_scripted_is_one_thing(scripted_upstream):
+    with pytest.raises(ValueError, match=re.escape("scripted(own='payments'): a Resilience, or None")):
+        scripted_upstream("payments")
+    with Resilience(SETTINGS) as resilience, pytest.raises(ValueError, match="give one of the two"):
+        scripted_upstream(resilience, everywhere=True)
+
+
+@pytest.mark.parametrize(
+    ("faults", "path"),
+    [
+        ({"latency": -1}, "latency"), ({"latency": NAN}, "latency"), ({"error": 99}, "error"),
+        ({"error": {"status": 503, "share": 1.5}}, "share"), ({"eror": 503}, "eror"),
+    ],
+)  # fmt: skip
+def test_faults_that_cannot_be_are_refused_as_settings_are(inject_faults, faults, path):
+    with Resilience(SETTINGS) as resilience, pytest.raises(SettingsError, match=path):
+        inject_faults(resilience, "payments", **faults)
 
 
 def test_it_is_there_for_its_block_alone(fault_server):
