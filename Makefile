@@ -7,7 +7,7 @@ PYTHON ?= $(shell for name in python3.11 python3; do \
 	echo python3.11)
 VENV ?= .venv
 # Most tests wait, so a few processes more than cores; PYTEST_WORKERS=0 runs them in one, for a debugger.
-PYTEST_WORKERS ?= 3
+PYTEST_WORKERS ?= 4
 PYTEST_ARGS ?=
 ACT ?= outage
 BENCH ?= overhead pipeline policies request_client simulate throughput tail tail_at_scale choosing balance failover reload storm deadlines soak
@@ -34,7 +34,7 @@ install: $(READY)  ## Create the virtual environment
 
 .PHONY: test
 test: $(READY)  ## Run the tests (PYTEST_ARGS="-k circuit -x" to choose)
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --max-worker-restart 0 $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: $(READY)  ## Run the tests and show which branches they miss

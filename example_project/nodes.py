@@ -53,10 +53,15 @@ class Act:
 
 
 class Nodes:
-    """Nodes of payments, and the etcd that knows them."""
+    """Nodes of payments, and the etcd that knows them.
+
+    Attributes:
+        found: Names of those that who calls has heard of.
+    """
 
     def __init__(self, etcd: Etcd, directory: Path) -> None:
         self.etcd = etcd
+        self.found: set[str] = set()
         self._directory = directory
         self._services: dict[int, Service] = {}
         self._leases: dict[int, str] = {}
@@ -80,6 +85,12 @@ class Nodes:
         self._leases[number] = await asyncio.to_thread(self.etcd.lease, LEASE)
         known = {"url": service.url}
         await asyncio.to_thread(self.etcd.put, f"{PREFIX}{number}", known, self._leases[number])
+
+    async def is_found(self, number: int) -> None:
+        """Wait until who calls has heard of it, for ten seconds at most."""
+        until = time.monotonic() + 10.0
+        while f"node {number}" not in self.found and time.monotonic() < until:  # noqa: ASYNC110 - a thread tells it
+            await asyncio.sleep(0.05)
 
     async def leave(self, number: int) -> None:
         """As a node that is taken out for a new version: it says so first, and stops when nobody asks it any more."""
@@ -129,6 +140,7 @@ def acts(nodes: Nodes) -> list[tuple[Act, Callable[[], Awaitable[object]]]]:
     async def etcd_is_back() -> None:
         await asyncio.to_thread(nodes.etcd.start)
         await nodes.join(5)
+        await nodes.is_found(5)  # the watch comes back when its back-off says so
 
     return [
         (Act("nodes 1 and 2 are there"), _nothing),
@@ -223,6 +235,7 @@ def _show(event: Event, nodes: Nodes, screen: Screen) -> None:
     kind = type(event).__name__
     if kind == "EndpointsChanged":
         added, removed = (list(map(nodes.name_of, urls)) for urls in (event.added, event.removed))  # type: ignore[attr-defined]
+        nodes.found.update(added)
         words = [f"{', '.join(names)} {what}" for names, what in ((added, "found"), (removed, "gone")) if names]
         screen.line(f"      -> {'; '.join(words)}")
     elif kind in {"CircuitOpened", "CircuitClosed"}:

@@ -99,11 +99,10 @@ def is_plain(client: Any, request: Any, send: Any) -> bool:
     )
 
 
-@lru_cache(8)
 def is_httpxs_own(send: Any) -> bool:
     """Whether a client's `send` is as httpx wrote it, and not what an instrumentation (Sentry's) has put in its place.
 
-    One that is wrapped sees every call, and so gets it.
+    One that is wrapped sees every call, and so gets it. What wrapt wraps equals what it was, so no cache may answer.
     """
     return type(send) is FunctionType and send.__globals__["__name__"].endswith("._client")
 
@@ -129,7 +128,7 @@ def receive(response: Any, request: Any, encoding: Any) -> None:
     """
     response.request = request
     response.default_encoding = encoding
-    logger = logging.getLogger(type(request).__module__.partition(".")[0])
+    logger = _logger(type(request).__module__)
     if logger.isEnabledFor(logging.INFO):
         logger.info(
             'HTTP Request: %s %s "%s %d %s"',
@@ -139,6 +138,11 @@ def receive(response: Any, request: Any, encoding: Any) -> None:
             response.status_code,
             response.reason_phrase,
         )
+
+
+@lru_cache(8)
+def _logger(module: str) -> logging.Logger:
+    return logging.getLogger(module.partition(".")[0])
 
 
 def read_at_once(response: Any, names: set[bytes], library: Any) -> bool:

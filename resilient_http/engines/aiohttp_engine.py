@@ -80,7 +80,8 @@ class _Engine:
             message = f"the URL's scheme is {request.url.scheme!r}; use http:// or https://"
             raise module.UnsupportedProtocol(message)
         try:
-            head = head_of(request)
+            target = request.extensions.get("target") or request.url.raw_path
+            head = head_of(request.method.encode("ascii"), target, request.headers.raw)
             body = whole(head, b"".join(request.stream)) if type(request.stream) is module.ByteStream else None
         except Unsendable as exc:
             raise module.LocalProtocolError(str(exc)) from exc

@@ -125,7 +125,7 @@ class AsyncStream:
     def get_extra_info(self, info: str) -> Any:
         """What httpcore asks of a connection."""
         if info == "is_readable":
-            return is_readable(self._socket)
+            return is_readable(self._socket) or holds_more(self._inner)
         attribute = ATTRIBUTES.get(info)
         return None if attribute is None else self._inner.extra(attribute, None)  # noqa: S610 - not Django's
 
@@ -172,6 +172,20 @@ class AsyncNetwork:
     async def sleep(self, seconds: float) -> None:
         """Wait; httpcore's own retries would, and they are off."""
         await anyio.sleep(seconds)
+
+
+def holds_more(stream: Any) -> bool:
+    """Whether something has come that the event loop or TLS has taken from the socket, and nobody has read.
+
+    The names are private to anyio; a test tells if they go.
+    """
+    incoming = getattr(stream, "_read_bio", None)
+    if incoming is not None:
+        if incoming.pending or stream._ssl_object.pending():  # noqa: SLF001
+            return True
+        stream = stream.transport_stream
+    protocol = getattr(stream, "_protocol", None)  # of asyncio's streams
+    return protocol is not None and bool(protocol.read_queue)
 
 
 def abandon(stream: Any) -> None:

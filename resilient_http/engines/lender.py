@@ -11,13 +11,17 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from types import FunctionType
 from typing import Any
 
 from resilient_http.engines.async_network import abandon
+from resilient_http.engines.http11 import Outgoing, WholeBody
 from resilient_http.state.connections import Connections
 
 SCHEMES = (b"http", b"https")
+UPGRADE = b"upgrade"
+LIBRARIES = frozenset({"httpx", "httpx2", "httpcore", "httpcore2"})
 
 
 class _Lender:
@@ -27,12 +31,16 @@ class _Lender:
         core: httpcore or httpcore2.
         pool: The pool of its that makes the connections, through a proxy perhaps.
         connections: Which connection takes which request.
+        make: Makes a connection of ours to an origin, for what that speaks; None where it is all httpcore's.
     """
 
-    def __init__(self, core: Any, pool: Any, connections: Connections) -> None:
+    def __init__(
+        self, core: Any, pool: Any, connections: Connections, make: Callable[[Any], Any] | None = None
+    ) -> None:
         self._core = core
         self._pool = pool
         self._connections = connections
+        self._make = make
         self.shared = connections.shared
 
     def __len__(self) -> int:
@@ -48,17 +56,48 @@ class _Lender:
         """Close the idle connections now, and the others as soon as their requests have ended."""
         self._close_each(self._connections.keep_nothing())
 
-    def _lend(self, request: Any) -> Any:
-        if request.url.scheme not in SCHEMES:
-            message = f"the URL's scheme is {request.url.scheme.decode()!r}; use http:// or https://"
+    def takes(self, method: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Whether a connection of ours may have that request, which is then given as an Outgoing."""
+        return self._make is not None and not leaves_http(method, headers) and is_own(self._theirs())
+
+    def _lend(self, request: Any) -> tuple[Any, Any]:
+        """A connection, and the request as it takes it."""
+        now = time.monotonic()
+        if type(request) is Outgoing:
+            return self._taken(request.origin, now, self._make), request
+        url = request.url
+        if url.scheme not in SCHEMES:
+            message = f"the URL's scheme is {url.scheme.decode()!r}; use http:// or https://"
             raise self._core.UnsupportedProtocol(message)
-        origin, now = request.url.origin, time.monotonic()
+        origin = url.origin
+        if self.takes(request.method, request.headers):
+            ours = (origin.scheme, origin.host, origin.port)
+            outgoing = Outgoing(request.method, ours, url.target, request.headers, request.stream, request.extensions)
+            return self._taken(ours, now, self._make), outgoing
+        if self._make is not None and leaves_http(request.method, request.headers):
+            return self._added(self._pool.create_connection(origin), now), request
+        return self._taken(origin, now, self._pool.create_connection), request
+
+    def _taken(self, origin: Any, now: float, make: Any) -> Any:
         connection, closing = self._connections.take(origin, now)
-        if connection is None:
-            connection = self._pool.create_connection(origin)
-            self._connections.add(connection, now, random.random())
         self._close_each(closing)
+        return connection or self._added(make(origin), now)
+
+    def _added(self, connection: Any, now: float) -> Any:
+        self._connections.add(connection, now, random.random())
         return connection
+
+    def _lent(self, connection: Any, response: Any, loan: Any) -> Any:
+        """The response, whose body gives the connection back when it is closed; one that has come whole has done so."""
+        if type(response.stream) is WholeBody:
+            self.give_back(connection)
+        else:
+            response.stream = loan(self, connection, response.stream)
+        return response
+
+    def _theirs(self) -> Any:
+        """The method of httpcore's connections that respx, say, puts itself in the place of."""
+        raise NotImplementedError
 
     def _close_each(self, connections: Sequence[Any]) -> None:
         raise NotImplementedError
@@ -66,6 +105,23 @@ class _Lender:
     def _close_all(self) -> None:
         self.keep_nothing()  # whoever connects meanwhile keeps nothing either
         self._close_each(self._connections.take_all())
+
+
+def leaves_http(method: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether it asks for the connection itself: for a tunnel, or to speak another protocol on it."""
+    for name, _ in headers:
+        if len(name) == len(UPGRADE) and name.lower() == UPGRADE:
+            return True
+    return method == b"CONNECT"
+
+
+def is_own(method: Any) -> bool:
+    """Whether a method of httpx's or httpcore's is as it was written, and nothing that was put in its place.
+
+    What wrapt puts there equals what it wraps, so no cache may answer.
+    """
+    home = method.__globals__.get("__name__", "") if type(method) is FunctionType else ""
+    return home.partition(".")[0] in LIBRARIES
 
 
 def has_left_over(connection: Any) -> bool:
@@ -80,20 +136,22 @@ def has_left_over(connection: Any) -> bool:
 class SyncLender(_Lender):
     """In the place of an httpcore.ConnectionPool. Thread-safe."""
 
+    def _theirs(self) -> Any:
+        return self._core.HTTPConnection.handle_request
+
     def handle_request(self, request: Any) -> Any:
         """Send it on a connection of its own; the body gives that back when it is closed."""
         while True:
-            connection = self._lend(request)
+            connection, outgoing = self._lend(request)
             try:
-                response = connection.handle_request(request)
+                response = connection.handle_request(outgoing)
             except self._core.ConnectionNotAvailable:
                 self.give_back(connection)  # shared, and it turned out to be HTTP/1.1
             except BaseException:
                 self.give_back(connection, cut=True)
                 raise
             else:
-                response.stream = SyncLoan(self, connection, response.stream)
-                return response
+                return self._lent(connection, response, SyncLoan)
 
     def close(self) -> None:
         """Close all connections, those in use too."""
@@ -107,20 +165,22 @@ class SyncLender(_Lender):
 class AsyncLender(_Lender):
     """In the place of an httpcore.AsyncConnectionPool. Of one event loop."""
 
+    def _theirs(self) -> Any:
+        return self._core.AsyncHTTPConnection.handle_async_request
+
     async def handle_async_request(self, request: Any) -> Any:
         """As the sync one; a cancellation anywhere in it gives the connection back too."""
         while True:
-            connection = self._lend(request)
+            connection, outgoing = self._lend(request)
             try:
-                response = await connection.handle_async_request(request)
+                response = await connection.handle_async_request(outgoing)
             except self._core.ConnectionNotAvailable:
                 self.give_back(connection)
             except BaseException:
                 self.give_back(connection, cut=True)
                 raise
             else:
-                response.stream = AsyncLoan(self, connection, response.stream)
-                return response
+                return self._lent(connection, response, AsyncLoan)
 
     async def aclose(self) -> None:
         """Close all connections, those in use too. Never suspends."""

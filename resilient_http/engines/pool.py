@@ -14,13 +14,21 @@ import threading
 from functools import partial
 from typing import Any
 
+from resilient_http.engines.async_http11 import AsyncHttp11Connection
 from resilient_http.engines.async_network import AsyncNetwork
 from resilient_http.engines.backend import Backend
+from resilient_http.engines.default_engine import engine_class
 from resilient_http.engines.lender import AsyncLender, SyncLender
+from resilient_http.engines.sync_http11 import Http11Connection
 from resilient_http.engines.sync_network import SyncNetwork
 from resilient_http.errors import SettingsError
 from resilient_http.state.connections import Connections
 from resilient_http.state.endpoint import Endpoint, Link
+
+PARTS = {
+    False: (SyncNetwork, SyncLender, Http11Connection),
+    True: (AsyncNetwork, AsyncLender, AsyncHttp11Connection),
+}
 
 
 class EnginePool:
@@ -92,20 +100,23 @@ def is_instrumented(module: Any) -> bool:
 def make_engine(backend: Backend, endpoint: Endpoint, *, is_async: bool) -> Any:
     """An httpx transport that reaches one endpoint and keeps to deadlines."""
     link, module = endpoint.link, backend.module
-    kind = module.AsyncHTTPTransport if is_async else module.HTTPTransport
-    engine = kind(
+    engine = engine_class(module, backend.core, is_async=is_async)(
         verify=_ssl_context(backend, endpoint.scheme, link),
         http2=link.http2,
         proxy=_proxy(backend, link),
         limits=module.Limits(keepalive_expiry=link.keepalive_expiry),
     )
-    network, lender = (AsyncNetwork, AsyncLender) if is_async else (SyncNetwork, SyncLender)
+    network, lender, own = PARTS[is_async]
     address = None if link.proxy else (endpoint.host, endpoint.port)
     pool = engine._pool  # noqa: SLF001 - the names are private, and the same in httpx and httpx2; a test tells if they go
     names = _names_by_proxy(backend, link)
-    pool._network_backend = network(backend.core, address, renewable=link.proxy is None, names=names)  # noqa: SLF001
+    pool._network_backend = connecting = network(backend.core, address, renewable=link.proxy is None, names=names)  # noqa: SLF001
+    make = None
+    if link.proxy is None and not link.http2:
+        pool._ssl_context.set_alpn_protocols(["http/1.1"])  # noqa: SLF001
+        make = partial(own, backend.core, connecting, pool._ssl_context, module.ByteStream, link.keepalive_expiry)  # noqa: SLF001
     connections = Connections(keep=link.max_keepalive, max_age=link.max_age, shared=link.http2)
-    engine._pool = lender(backend.core, pool, connections)  # noqa: SLF001
+    engine._pool = lender(backend.core, pool, connections, make)  # noqa: SLF001
     return engine
 
 

@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from resilient_http.engines.dial import begin, is_readable
@@ -123,8 +123,13 @@ class SyncStream:
         """Read, at most to the deadline."""
         alone = not self.watch.multiplexed
         patience = Patience(timeout, self._core.ReadTimeout, clamped=alone, alone=alone)
-        with self._used(self._core.ReadError):
-            data: bytes = _in_time(self._sock, patience, self._core.ReadError, self._sock.recv, max_bytes)
+        broken = self._core.ReadError
+        self._enter(broken)
+        try:
+            data: bytes = _in_time(self._sock, patience, broken, self._sock.recv, max_bytes)
+        finally:
+            self._leave()
+        self._check_open(broken)
         self.watch.used = time.monotonic()
         return data
 
@@ -143,11 +148,15 @@ class SyncStream:
         patience = Patience(timeout, self._core.WriteTimeout, alone=not self.watch.multiplexed)
         patience.left()
         self.watch.sending(timeout)
-        unsent = memoryview(buffer)
-        with self._used(self._core.WriteError):
+        broken, unsent = self._core.WriteError, memoryview(buffer)
+        self._enter(broken)
+        try:
             while unsent:
-                sent = _in_time(self._sock, patience, self._core.WriteError, self._sock.send, unsent[:PIECE])
+                sent = _in_time(self._sock, patience, broken, self._sock.send, unsent[:PIECE])
                 unsent = unsent[sent:]
+        finally:
+            self._leave()
+        self._check_open(broken)
         self.watch.used = time.monotonic()
 
     def close(self) -> None:
@@ -162,16 +171,10 @@ class SyncStream:
                 return
         self._sock.close()
 
-    @contextlib.contextmanager
-    def _used(self, broken: Callable[[str], Exception]) -> Iterator[None]:
+    def _enter(self, broken: Callable[[str], Exception]) -> None:
         with self._lock:
             self._check_open(broken)
             self._under_way += 1
-        try:
-            yield
-        finally:
-            self._leave()
-        self._check_open(broken)
 
     def _check_open(self, broken: Callable[[str], Exception]) -> None:
         if self._closing:

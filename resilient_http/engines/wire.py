@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 PIECE = 262144  # bytes of a large body that are written at once
 LONGEST = 19  # digits of a Content-Length
 END = b"0\r\n\r\n"
 
+NAMES = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+\n)*")
 REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [\x21-\x7e]+ HTTP/1\.1\r\n")
 FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\x00-\x08\x0a-\x1f\x7f]*\r\n)*")
 FRAMING = re.compile(rb"\n(transfer-encoding|content-length|connection):[ \t]*([^\r]*)")
@@ -38,29 +39,29 @@ class Head(NamedTuple):
     closes: bool
 
 
-def head_of(request: Any) -> Head:
-    """The head of a request.
+def head_of(method: bytes, target: bytes, fields: Sequence[tuple[bytes, bytes]]) -> Head:
+    """The head of a request: its method, its target, its headers.
 
     Raises:
         Unsendable: It is none that may be sent.
     """
-    target = request.extensions.get("target") or request.url.raw_path
-    line = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target)
+    line = b"%b %b HTTP/1.1\r\n" % (method, target)
     if REQUEST_LINE.fullmatch(line) is None:
         message = "the method or the target has characters that end it"
         raise Unsendable(message)
-    fields = request.headers.raw
     if not fields or fields[0][0].lower() != b"host":
-        fields.sort(key=lambda field: field[0].lower() != b"host")
-    if sum(name.lower() == b"host" for name, _ in fields) > 1:
-        message = "there are two Host headers"
-        raise Unsendable(message)
+        fields = sorted(fields, key=lambda field: field[0].lower() != b"host")
     lines = b"".join([b"%b: %b\r\n" % field for field in fields])
-    if FIELDS.fullmatch(lines) is None or lines.count(b"\n") != len(fields):
+    names = b"\n".join([*[name for name, _ in fields], b""])
+    if NAMES.fullmatch(names) is None or FIELDS.fullmatch(lines) is None or lines.count(b"\n") != len(fields):
         message = f"header {_culprit(fields)!r} has characters that no header may have"
         raise Unsendable(message)
     data = b"%b%b\r\n" % (line, lines)
-    length, closes = _framing(data.lower())
+    lowered = data.lower()
+    if lowered.count(b"\nhost:") > 1:
+        message = "there are two Host headers"
+        raise Unsendable(message)
+    length, closes = _framing(lowered)
     return Head(data, length, closes)
 
 
@@ -92,7 +93,7 @@ def _culprit(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
     """The name of the header that is wrong; the message quotes no value."""
     for name, value in fields:
         written = b"%b: %b\r\n" % (name, value)
-        if FIELDS.fullmatch(written) is None or written.count(b"\n") > 1:
+        if NAMES.fullmatch(name + b"\n") is None or FIELDS.fullmatch(written) is None or written.count(b"\n") > 1:
             return name
     return b""
 

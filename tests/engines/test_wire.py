@@ -10,7 +10,9 @@ from resilient_http.engines.wire import Unsendable, check_length, chunked, head_
 @pytest.fixture
 def head(library):
     def make(method="GET", url="http://n1/", **options):
-        return head_of(library.Request(method, url, **options))
+        request = library.Request(method, url, **options)
+        target = request.extensions.get("target") or request.url.raw_path
+        return head_of(request.method.encode(), target, request.headers.raw)
 
     return make
 

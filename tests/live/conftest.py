@@ -11,7 +11,7 @@ AIOHTTP = [Caller("asyncio", backend, "aiohttp") for backend in ("httpx", "httpx
 # What bytes do on their way; what is decided above the engine is decided alike over each.
 ON_AIOHTTP = (
     "cancellation", "chaos", "client", "connections", "deadline", "deadline_table", "health", "hedge", "logical_host",
-    "retry", "stall", "streams",
+    "retry", "stall", "streams", "wire",
 )  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def test_a_wait_for_a_connection_ends_at_the_deadline(caller, fault_server, stre
 
 @pytest.mark.parametrize("stream", [False, True], ids=["get", "stream"])
 def test_a_flood_of_little_chunks_ends_at_the_deadline(caller, fault_server, stream):
-    flood = b"1\r\nx\r\n" * 500_000
+    flood = b"1\r\nx\r\n" * 5_000_000
     server = fault_server(raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + flood))
 
     async def body(client):

@@ -132,7 +132,7 @@ def test_what_is_refused_leaves_everything_as_it_was_and_the_watching_goes_on(ke
     assert watcher.resilience.status()["reloads"]["rejected"] == 1
     keeper.put(total(6.0))
     watcher.sees(6.0)
-    assert watcher.status["refused"] is None
+    within(PATIENCE, lambda: watcher.status["refused"] is None)  # said just after it is in force
     assert len(watcher.of(ReloadRejected)) == 1
 
 
