@@ -14,8 +14,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
 
+from resilient_http.console.actions import ActionRefused
 from resilient_http.console.foreign import understood
-from resilient_http.console.remote import TOKEN, Remote
+from resilient_http.console.remote import TOKEN, NoConsoleError, Remote
 
 NAMES = ("status", "calls", "circuit")
 UNUSABLE = 2  # exit status: it could not be looked at
@@ -34,7 +35,7 @@ class Asked(Protocol):
 
 
 class _Understood:
-    """A console that has heard of other processes. A Remote is understood by itself."""
+    """A console of this process, which has heard of others, as it would be asked over HTTP: see Remote."""
 
     def __init__(self, console: Asked) -> None:
         self._console = console
@@ -43,7 +44,10 @@ class _Understood:
         return understood(self._console.snapshot(process))
 
     def act(self, action: Mapping[str, Any], by: str = "") -> dict[str, Any]:
-        return self._console.act(action, by)
+        try:
+            return self._console.act(action, by)
+        except ActionRefused as exc:
+            raise NoConsoleError(str(exc)) from None
 
 
 class ConsoleCommand:
@@ -78,7 +82,7 @@ class ConsoleCommand:
             The exit status: 0, or 1 for trouble.
 
         Raises:
-            OSError: It does not answer.
+            OSError: It does not answer, or refuses.
         """
         if console is None:
             with remote(options, token) as asked:

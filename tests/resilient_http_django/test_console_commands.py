@@ -112,6 +112,25 @@ def test_a_server_that_is_away_is_told():
         call_command("resilient_http", "status", "--url", "http://127.0.0.1:9/")
 
 
+@pytest.mark.parametrize(
+    ("command", "said"), [("status", "not understood: traffic, endpoints"), ("calls", "    not understood: at, kind")]
+)
+def test_what_a_worker_of_another_version_says_is_told_as_far_as_it_is_understood(fault_server, capsys, command, said):
+    told = {"upstreams": {"payments": {}}, "degraded": [{"upstream": "payments"}], "processes": []}
+    page = fault_server(answer(200, json.dumps(told)))
+    with pytest.raises(SystemExit) as exit_:
+        call_command("resilient_http", command, "--url", page.url)
+    assert exit_.value.code == 2
+    assert said in capsys.readouterr().out
+
+
+def test_what_is_refused_is_told_through_a_redis_too(redis_server, settings):
+    shared = {"REDIS": redis_server().url}
+    settings.RESILIENT_HTTP = {"UPSTREAMS": {"payments": {"ENDPOINTS": ["http://n1"]}}, "SHARED": shared}
+    with pytest.raises(CommandError, match=r"no upstream 'nobody'; known: \*, payments"):
+        call_command("resilient_http", "circuit", "open", "nobody")
+
+
 def test_check_says_what_is_likely_wrong(settings, capsys):
     settings.RESILIENT_HTTP = {"UPSTREAMS": {"payments": {"ENDPOINTS": ["http://n1"], "TIMEOUT": {"TOTAL": 60}}}}
     call_command("resilient_http", "check")
