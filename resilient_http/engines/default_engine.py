@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from resilient_http.engines.http11 import Answer, Outgoing, WholeBody
 from resilient_http.engines.lender import is_own
@@ -46,13 +46,15 @@ class _Engine:
         stream = self._module.ByteStream(body.data) if type(body) is WholeBody else self._stream(body)
         return self._module.Response(answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions)
 
-    def _told(self, error: Exception) -> Exception:
-        """An exception of httpcore's as httpx says it."""
+    def _raise_told(self, error: Exception) -> NoReturn:
+        """An exception of httpcore's as httpx says it; any other as it is."""
         kind = getattr(self._module, type(error).__name__, None)
-        if kind is None or not type(error).__module__.startswith(self._core.__name__):
-            return error
-        told: Exception = kind(str(error))
-        return told
+        try:
+            if kind is None or not type(error).__module__.startswith(self._core.__name__):
+                raise error
+            raise kind(str(error)) from error
+        finally:
+            del error  # else it, its traceback and this frame would hold each other
 
 
 class _SyncEngine(_Engine):
@@ -63,11 +65,8 @@ class _SyncEngine(_Engine):
             return self._kind.handle_request(self, request)
         try:
             answer = self._pool.handle_request(outgoing)
-        except Exception as exc:
-            told = self._told(exc)
-            if told is exc:
-                raise
-            raise told from exc
+        except Exception as exc:  # noqa: BLE001 - raised again
+            self._raise_told(exc)
         return self._response(answer)
 
 
@@ -79,11 +78,8 @@ class _AsyncEngine(_Engine):
             return await self._kind.handle_async_request(self, request)
         try:
             answer = await self._pool.handle_async_request(outgoing)
-        except Exception as exc:
-            told = self._told(exc)
-            if told is exc:
-                raise
-            raise told from exc
+        except Exception as exc:  # noqa: BLE001 - raised again
+            self._raise_told(exc)
         return self._response(answer)
 
 

@@ -1,4 +1,4 @@
-"""Lender: stands in the place of httpcore's pool, and lends each request a connection of httpcore's.
+"""Lender: stands in the place of httpcore's pool, and lends each request a connection, of ours or of httpcore's.
 
 httpcore's own pool looks at all its connections for each request, and loses those of requests that are cancelled at the
 wrong moment (httpcore issue 1093). Here a request owns its connection from its first byte to the last of its response,
