@@ -33,10 +33,24 @@ class EagerSocket(socket.socket):
             raise OSError(message)
         self._limit = None if seconds is None else math.ceil(seconds * 1000)
 
+    def recv_now(self, size: int) -> bytes | None:
+        """What is there; None where that is nothing yet."""
+        try:
+            return super().recv(size)  # where threads are many, an answer comes before the thread's turn does
+        except BlockingIOError:
+            return None
+
+    def send_now(self, data: bytes) -> int:
+        """How much the kernel takes at once."""
+        try:
+            return super().send(data)
+        except BlockingIOError:
+            return 0
+
     def recv(self, size: int, flags: int = 0) -> bytes:
         """As a socket's."""
         try:
-            return super().recv(size, flags)  # where threads are many, an answer comes before the thread's turn does
+            return super().recv(size, flags)
         except BlockingIOError:
             self._wait(select.POLLIN)
         try:

@@ -121,12 +121,16 @@ class SyncStream:
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read, at most to the deadline."""
-        alone = not self.watch.multiplexed
-        patience = Patience(timeout, self._core.ReadTimeout, clamped=alone, alone=alone)
+        alone, sock = not self.watch.multiplexed, self._sock
         broken = self._core.ReadError
         self._enter(broken)
         try:
-            data: bytes = _in_time(self._sock, patience, broken, self._sock.recv, max_bytes)
+            data: bytes | None = None
+            if self._at_once(timeout):
+                data = _tried(broken, sock.recv_now, max_bytes)
+            if data is None:
+                patience = Patience(timeout, self._core.ReadTimeout, clamped=alone, alone=alone)
+                data = _in_time(sock, patience, broken, sock.recv, max_bytes)
         finally:
             self._leave()
         self._check_open(broken)
@@ -145,19 +149,35 @@ class SyncStream:
             fresh = self._reopen(connect_allowance(timeout))
             self._sock.close()
             self._sock = fresh
-        patience = Patience(timeout, self._core.WriteTimeout, alone=not self.watch.multiplexed)
-        patience.left()
-        self.watch.sending(timeout)
-        broken, unsent = self._core.WriteError, memoryview(buffer)
+        broken = self._core.WriteError
         self._enter(broken)
         try:
-            while unsent:
-                sent = _in_time(self._sock, patience, broken, self._sock.send, unsent[:PIECE])
-                unsent = unsent[sent:]
+            sent = 0
+            if len(buffer) <= PIECE and self._at_once(timeout):
+                self.watch.sending(timeout)
+                sent = _tried(broken, self._sock.send_now, buffer)
+            if sent < len(buffer):
+                self._write_on(memoryview(buffer)[sent:], timeout)
         finally:
             self._leave()
         self._check_open(broken)
         self.watch.used = time.monotonic()
+
+    def _write_on(self, unsent: memoryview, timeout: float | None) -> None:
+        broken = self._core.WriteError
+        patience = Patience(timeout, self._core.WriteTimeout, alone=not self.watch.multiplexed)
+        patience.left()
+        self.watch.sending(timeout)
+        while unsent:
+            sent = _in_time(self._sock, patience, broken, self._sock.send, unsent[:PIECE])
+            unsent = unsent[sent:]
+
+    def _at_once(self, timeout: float | None) -> bool:
+        """Whether an operation may be tried that does not wait: there is time, and nobody who could cut it short."""
+        if type(self._sock) is not EagerSocket or cancellable(timeout) is not None:
+            return False
+        allowed = clamp(timeout, time.monotonic())
+        return allowed is None or allowed > 0
 
     def close(self) -> None:
         """Close the connection; under another thread that waits in it, that thread is woken and closes it.
@@ -342,6 +362,13 @@ def _in_time(
             continue
         except OSError as exc:
             raise broken(str(exc)) from exc
+
+
+def _tried(broken: Callable[[str], Exception], operation: Callable[..., T], argument: Any) -> T:
+    try:
+        return operation(argument)
+    except OSError as exc:
+        raise broken(str(exc)) from exc
 
 
 def _within_reach(

@@ -36,7 +36,7 @@ FURTHER = 0.025  # seconds more, too: a node in the next building is no worse th
 RECKONED_EVERY = 0.1  # seconds: what is usual, and how much of the zone is healthy
 FIRST_SHARE = 0.1  # of the traffic that an endpoint takes that has just come
 SPARE = 1.4  # times the share of a zone that is healthy: so much of its traffic it can bear, as Envoy has it
-ASKED = 8  # circuits of a group that may refuse before those that would are listed
+ASKED = 8  # circuits that may refuse, one after the other, before those that would are listed
 TOLERATED = Permit(-1)  # of no generation: what is used in spite of its circuit does not count for it
 
 Choice = tuple[Endpoint, Permit | None]
@@ -145,20 +145,21 @@ class Endpoints:
         groups = self._by_spill(fleet, now, rng) if fleet.near else fleet.groups
         if self._slow:  # a person, or another process, may have closed one of their circuits
             self._note_slow_of(self._slow, now)
-        out = self.ejections.out(now)
+        out, refused = self.ejections.out(now), set[Endpoint]()
         if not out and not tried:
             if groups and not self._slow_start:  # the usual case, by the shortest way
                 member = groups[0].pick((), now, rng, key)
-                taken = None if member is None else self._take(member, now, probes=probes)
-                if taken is not None:
-                    return taken
+                if member is not None:
+                    taken = self._take(member, now, probes=probes)
+                    if taken is not None:
+                        return taken
+                    self._note_refusal(member, refused, now)
             orders: tuple[Collection[Endpoint], ...] = ((),)
         else:
             out = frozenset(member for member in out if not _is_slow(member))  # those have probes to be sent
             orders = ({*out, *tried}, out, ()) if out and tried else ({*out, *tried}, ())
-        refused: set[Endpoint] = set()
         for passed in orders:
-            for group in groups:
+            for group in groups if len(refused) < len(self.members) else ():
                 chosen = self._choose_in(group, passed, refused, now, rng, probes=probes, key=key)
                 if chosen is not None:
                     return chosen
@@ -245,9 +246,7 @@ class Endpoints:
             taken = self._take(member, now, probes=probes)
             if taken is not None:
                 return taken
-            refused.add(member)
-            if len(refused) == ASKED:
-                refused.update(each for each in self.members if not self._would_take(each, now))
+            self._note_refusal(member, refused, now)
             passed = {*passed, *refused}
         for member in held_back:  # there is nothing else
             taken = self._take(member, now, probes=probes)
@@ -255,6 +254,12 @@ class Endpoints:
                 return taken
             refused.add(member)
         return None
+
+    def _note_refusal(self, member: Endpoint, refused: set[Endpoint], now: float) -> None:
+        """A circuit has refused: of few, and of many after a while, all are asked that would."""
+        refused.add(member)
+        if len(refused) == ASKED or len(self.members) <= ASKED:
+            refused.update(each for each in self.members if each is not member and not self._would_take(each, now))
 
     def _take(self, member: Endpoint, now: float, *, probes: bool) -> Choice | None:
         permit = None
