@@ -127,9 +127,10 @@ class BalancePolicy:
         if not self._endpoints.members:
             return NoEndpoint(f"{name} has no endpoint", upstream=name)
         retry_in = self._endpoints.retry_in(now)
-        where = ", ".join(member.url for member in self._endpoints.members[:5])
         when = "it is held open by hand" if retry_in is None else f"next probe in {retry_in:.3g} s"
-        return CircuitOpen(f"circuit of {name} at {where} is open; {when}", upstream=name, retry_in=retry_in)
+        return CircuitOpen(
+            f"circuit of {name} at {self._endpoints.named} is open; {when}", upstream=name, retry_in=retry_in
+        )
 
 
 def judge(attempt: Attempt, endpoint: Endpoint, took: float) -> Outcome:

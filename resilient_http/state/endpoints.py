@@ -37,6 +37,7 @@ RECKONED_EVERY = 0.1  # seconds: what is usual, and how much of the zone is heal
 FIRST_SHARE = 0.1  # of the traffic that an endpoint takes that has just come
 SPARE = 1.4  # times the share of a zone that is healthy: so much of its traffic it can bear, as Envoy has it
 ASKED = 8  # circuits that may refuse, one after the other, before those that would are listed
+NAMED = 5  # URLs in a message
 TOLERATED = Permit(-1)  # of no generation: what is used in spite of its circuit does not count for it
 
 Choice = tuple[Endpoint, Permit | None]
@@ -108,6 +109,7 @@ class Endpoints:
             tuple(self._make(group) for group in (near, far, backups) if group),
             tuple(near) if far else (),
             tuple(primaries),
+            ", ".join(member.url for member in members[:NAMED]),
         )
         self.members = tuple(members)
         self._reckon_at = -math.inf
@@ -216,8 +218,17 @@ class Endpoints:
 
     def retry_in(self, now: float) -> float | None:
         """Seconds until the earliest circuit lets a probe through, or None when none will by itself."""
-        waits = [member.circuit.retry_in(now) for member in self.members if member.circuit is not None]
-        return min((wait for wait in waits if wait is not None), default=None)
+        earliest = None
+        for member in self.members:
+            wait = None if member.circuit is None else member.circuit.retry_in(now)
+            if wait is not None and (earliest is None or wait < earliest):
+                earliest = wait
+        return earliest
+
+    @property
+    def named(self) -> str:
+        """The URLs of the first few, for a message."""
+        return self._fleet.named
 
     def usual(self) -> float:
         """Seconds that an attempt usually takes (p50) at the quickest endpoint; 0.0 while unknown."""
@@ -328,12 +339,14 @@ class _Fleet:
         groups: What picks in each group, the preferred first.
         near: Those of the own zone, where there are others.
         primaries: Those that are no backups.
+        named: The URLs of the first few.
     """
 
     only: Endpoint | None
     groups: tuple[Balancer, ...]
     near: tuple[Endpoint, ...]
     primaries: tuple[Endpoint, ...]
+    named: str
 
 
 def _is_slow(member: Endpoint) -> bool:
