@@ -34,7 +34,7 @@ install: $(READY)  ## Create the virtual environment
 
 .PHONY: test
 test: $(READY)  ## Run the tests (PYTEST_ARGS="-k circuit -x" to choose)
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --max-worker-restart 0 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: $(READY)  ## Run the tests and show which branches they miss
