@@ -104,14 +104,24 @@ class Service:
 def free_port() -> int:
     """A port that nobody listens on, from below the range that outgoing connections take theirs from.
 
-    So nobody takes it while its server is down, and nobody can connect to himself on it.
+    So nobody takes it while its server is down, and nobody can connect to himself on it. On Linux it is also claimed,
+    by a name that lasts as long as this process: another one that asks meanwhile is given another port.
     """
     while True:
         port = random.randrange(20_000, 30_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            if sys.platform == "linux":
+                _claim(port)
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
             return port
+
+
+def _claim(port: int) -> None:
+    """Take the name of a port for as long as this process lives; OSError where another one has it."""
+    with socket.socket(socket.AF_UNIX) as claim:
+        claim.bind(f"\0resilient_http: port {port}")
+        claim.detach()
 
 
 def _die_with_parent() -> None:
