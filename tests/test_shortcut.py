@@ -12,6 +12,7 @@ import anyio
 import httpx
 import httpx2
 import pytest
+import wrapt
 
 from resilient_http import Resilience, shortcut
 
@@ -295,6 +296,16 @@ def test_a_send_that_somebody_has_wrapped_is_not_httpxs_own(library):
     assert shortcut.is_httpxs_own(library.Client.send)
     assert shortcut.is_httpxs_own(library.AsyncClient.send)
     assert not shortcut.is_httpxs_own(plain)
+    assert not shortcut.is_httpxs_own(wrapped)
+
+
+def test_what_wrapt_wraps_is_told_from_what_it_was(library):
+    send = library.Client.send
+    assert shortcut.is_httpxs_own(send)
+
+    wrapped = wrapt.FunctionWrapper(send, lambda wrapped, _instance, args, kwargs: wrapped(*args, **kwargs))
+
+    assert wrapped == send  # so a cache would take the one for the other
     assert not shortcut.is_httpxs_own(wrapped)
 
 
