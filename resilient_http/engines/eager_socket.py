@@ -52,7 +52,11 @@ class EagerSocket(socket.socket):
         try:
             return super().recv(size, flags)
         except BlockingIOError:
-            self._wait(select.POLLIN)
+            return self.recv_later(size, flags)
+
+    def recv_later(self, size: int, flags: int = 0) -> bytes:
+        """As a socket's, for who knows that nothing is there yet."""
+        self._wait(select.POLLIN)
         try:
             return super().recv(size, flags)
         except BlockingIOError as exc:

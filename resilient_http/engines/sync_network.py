@@ -125,17 +125,18 @@ class SyncStream:
         broken = self._core.ReadError
         self._enter(broken)
         try:
-            data: bytes | None = None
+            data, receive = None, sock.recv
             if self._at_once(timeout):
-                data = _tried(broken, sock.recv_now, max_bytes)
+                data, receive = _tried(broken, sock.recv_now, max_bytes), sock.recv_later
             if data is None:
                 patience = Patience(timeout, self._core.ReadTimeout, clamped=alone, alone=alone)
-                data = _in_time(sock, patience, broken, sock.recv, max_bytes)
+                data = _in_time(sock, patience, broken, receive, max_bytes)
         finally:
             self._leave()
         self._check_open(broken)
         self.watch.used = time.monotonic()
-        return data
+        given: bytes = data
+        return given
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write, at most to the deadline; first replace a connection that is about to be closed."""

@@ -475,8 +475,7 @@ def test_one_that_asked_to_upgrade_and_was_not_is_not_in_the_way_of_the_next(cal
     async def body(client):
         return [(await client.get("http://payments/", headers=more)).text for more in ({}, headers, {}, headers, {})]
 
-    if caller.engine == "default":
-        assert caller.run(caller.resilience(upstream(server.url)), body) == ["ok"] * 5
+    assert caller.run(caller.resilience(upstream(server.url)), body) == ["ok"] * 5
 
 
 def test_who_wraps_httpcores_connection_sees_each_request_and_connections_are_kept(fault_server, monkeypatch):
