@@ -12,81 +12,24 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from resilient_http.engines.dial import begin, is_readable
 from resilient_http.engines.eager_socket import EagerSocket
 from resilient_http.engines.network import (
-    POLL,
     STAGGER,
     Watch,
     cancellable,
     clamp,
     connect_allowance,
     negotiated_http2,
-    note_if_late,
-    unclamped,
 )
+from resilient_http.engines.patience import Patience, in_time, tried
 from resilient_http.engines.resolver import Address, literal, resolver
 from resilient_http.engines.tls_in_tls import TlsInTls
-from resilient_http.state.grip import Grip
-
-T = TypeVar("T")
 
 CLOSED = "the connection was closed meanwhile"
 PIECE = 65536  # bytes handed to the kernel at once, at most
-
-
-class Patience:
-    """How long one operation may block: as its timeout and its deadline allow, and while somebody waits for it.
-
-    Args:
-        timeout: The operation's timeout, an Allowance of its attempt.
-        late: The exception for when it is too late.
-        clamped: Whether the deadline counts.
-        alone: Whether nobody else waits on the same connection, so that it can be cut for this attempt.
-
-    Attributes:
-        grip: What the attempt can be cut by while it waits, or None.
-    """
-
-    __slots__ = ("_allowed", "_attempt", "_late", "_started", "_timeout", "grip")
-
-    def __init__(
-        self, timeout: float | None, late: Callable[[str], Exception], *, clamped: bool = True, alone: bool = True
-    ) -> None:
-        self._started = time.monotonic()
-        self._timeout = timeout
-        self._late = late
-        self._allowed = clamp(timeout, self._started) if clamped else unclamped(timeout)
-        self._attempt = attempt = cancellable(timeout)
-        self.grip = attempt.grip if attempt is not None and alone else None
-
-    def left(self) -> float | None:
-        """Seconds to block before asking again; None for as long as it takes.
-
-        Raises:
-            Cancelled: The inbound caller has gone away, or a hedge has answered first.
-        """
-        allowed, attempt = self._allowed, self._attempt
-        if allowed is None:
-            left = math.inf
-        else:
-            left = self._started + allowed - time.monotonic()
-            if left <= 0:
-                if allowed <= 0:
-                    raise self._late("the deadline has passed")
-                note_if_late(self._timeout, allowed, self._started)
-                raise self._late(f"nothing within {allowed:.3g} s")
-        if attempt is not None:
-            if attempt.gone:
-                raise attempt.cancelled()
-            left = min(left, POLL)
-        return None if left == math.inf else left
-
-    def cut(self) -> Exception:
-        """The error for an attempt that was cut where it waits."""
-        return self._late("cut") if self._attempt is None else self._attempt.cancelled()
 
 
 class SyncStream:
@@ -127,10 +70,10 @@ class SyncStream:
         try:
             data, receive = None, sock.recv
             if self._at_once(timeout):
-                data, receive = _tried(broken, sock.recv_now, max_bytes), sock.recv_later
+                data, receive = tried(broken, sock.recv_now, max_bytes), sock.recv_later
             if data is None:
                 patience = Patience(timeout, self._core.ReadTimeout, clamped=alone, alone=alone)
-                data = _in_time(sock, patience, broken, receive, max_bytes)
+                data = in_time(sock, patience, broken, receive, max_bytes)
         finally:
             self._leave()
         self._check_open(broken)
@@ -156,7 +99,7 @@ class SyncStream:
             sent = 0
             if len(buffer) <= PIECE and self._at_once(timeout):
                 self.watch.sending(timeout)
-                sent = _tried(broken, self._sock.send_now, buffer)
+                sent = tried(broken, self._sock.send_now, buffer)
             if sent < len(buffer):
                 self._write_on(memoryview(buffer)[sent:], timeout)
         finally:
@@ -170,7 +113,7 @@ class SyncStream:
         patience.left()
         self.watch.sending(timeout)
         while unsent:
-            sent = _in_time(self._sock, patience, broken, self._sock.send, unsent[:PIECE])
+            sent = in_time(self._sock, patience, broken, self._sock.send, unsent[:PIECE])
             unsent = unsent[sent:]
 
     def _at_once(self, timeout: float | None) -> bool:
@@ -222,7 +165,7 @@ class SyncStream:
                 patience = Patience(timeout, core.ConnectTimeout)
                 patience.left()
                 secured = _under_tls(raw, ssl_context, server_hostname)
-                _in_time(secured, patience, core.ConnectError, secured.do_handshake)
+                in_time(secured, patience, core.ConnectError, secured.do_handshake)
             except BaseException as exc:
                 secured.close()
                 if isinstance(exc, (OSError, ValueError)):  # before a byte was sent: a name that cannot be one, say
@@ -346,50 +289,6 @@ def _resolve(host: str, port: int, patience: Patience) -> Sequence[Address]:
     while not done.wait(patience.left()):
         pass
     return lookup.addresses()
-
-
-def _in_time(
-    sock: Any, patience: Patience, broken: Callable[[str], Exception], operation: Callable[..., T], *arguments: Any
-) -> T:
-    """What the operation gives; it is called again as long as there is patience."""
-    while True:
-        left = patience.left()
-        try:
-            sock.settimeout(left)  # fails too when another thread has closed it
-            if patience.grip is None:
-                return operation(*arguments)
-            return _within_reach(patience.grip, patience, sock, operation, arguments)
-        except TimeoutError:
-            continue
-        except OSError as exc:
-            raise broken(str(exc)) from exc
-
-
-def _tried(broken: Callable[[str], Exception], operation: Callable[..., T], argument: Any) -> T:
-    try:
-        return operation(argument)
-    except OSError as exc:
-        raise broken(str(exc)) from exc
-
-
-def _within_reach(
-    grip: Grip, patience: Patience, sock: Any, operation: Callable[..., T], arguments: tuple[Any, ...]
-) -> T:
-    """What the operation gives, unless the socket is cut meanwhile; then whatever it ended in does not count."""
-    if not grip.take(sock):
-        raise patience.cut()
-    try:
-        given = operation(*arguments)
-    except Exception as exc:
-        if grip.release():
-            raise
-        raise patience.cut() from exc
-    except BaseException:
-        grip.release()
-        raise
-    if not grip.release():
-        raise patience.cut()
-    return given
 
 
 def sever(sock: Any) -> None:

@@ -49,6 +49,22 @@ def test_what_comes_later_is_waited_for(pair):
     timer.join()
 
 
+def test_what_is_tried_does_not_wait(pair):
+    own, peer = pair
+    own.settimeout(5.0)
+
+    assert own.recv_now(100) is None
+    peer.sendall(b"hello")
+    assert own.recv_later(100) == b"hello"
+    assert own.send_now(b"back") == 4
+    while sent := own.send_now(bytes(1 << 20)):
+        assert 0 < sent <= 1 << 20
+    peer.close()
+    time.sleep(0.05)
+    with pytest.raises(ConnectionError):  # what it had not read went with it
+        own.recv_now(100)
+
+
 def test_a_wait_ends_after_its_timeout(pair):
     own, _ = pair
     own.settimeout(0.05)

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from resilient_http import Cancelled, Resilience, Scope, call_options, enter_scope
-from resilient_http.engines import sync_network
+from resilient_http.engines import network
 from resilient_http.events import HedgeSuppressed
 from resilient_http.scope import Cancellation
 from tests.live.servers import answer, delay, hang
@@ -117,7 +117,7 @@ def test_one_that_hangs_while_it_connects_is_cut_within_a_look(backend, fault_se
             response = client.get("http://payments/")
             assert response.status_code == 200
             hedged += len(response.extensions["resilient_http"].attempts) == 2
-            assert time.monotonic() - started < AFTER + sync_network.POLL + 0.1
+            assert time.monotonic() - started < AFTER + network.POLL + 0.1
         settled(resilience)
     assert hedged
 
