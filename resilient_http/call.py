@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 EARLY = 0.005  # a wait that the deadline clamped may end this much before it
 
+NO_PHASES: Mapping[str, float | None] = MappingProxyType({})
+
 Headers = tuple[tuple[str, str], ...]
 
 Admission = Literal["granted", "queue full", "too late", "cancelled"]
@@ -196,36 +198,28 @@ class Call:
         worn: The trace headers that its request had before an instrumentation of its client saw it; None without one.
     """
 
-    # Defaults stand on the class: see Entry.
-    expires = math.inf
-    budget = math.inf
-    upstream = ""
-    route: str | None = None
-    request: Any = None
-    headers: tuple[tuple[str, str], ...] = ()
-    repeatable = True
-    replayable = True
-    tried: tuple[Endpoint, ...] = ()
-    span: Any = None
-    spent: Any = None
-    cancellation: Cancellation | None = None
-    closed = False
-    made = 0
-    reached = False
-    repeated = False
-    priority: str | None = None
-    chaos: Order | None = None
-    key: str | None = None
-    keys: tuple[tuple[str, Any, str], ...] = ()
-    at_once = True
-    secure = False
-    signed = False
-    foreign = False
-    entry: Entry | None = None
-    arrived: Any = None
-    traced_around = False
-    record: Any = None
-    worn: Mapping[str, str | None] | None = None
+    __slots__ = (
+        "__weakref__", "arrived", "at_once", "budget", "cancellation", "chaos", "closed", "entry", "expires", "foreign",
+        "headers", "journal", "key", "keys", "made", "method", "owner", "port", "priority", "reached", "record",
+        "repeatable", "repeated", "replayable", "request", "route", "secure", "signed", "span", "spent", "started",
+        "streamed", "traced_around", "tried", "upstream", "worn",
+    )  # fmt: skip
+
+    route: str | None
+    request: Any
+    headers: Headers
+    tried: tuple[Endpoint, ...]
+    span: Any
+    spent: Any
+    cancellation: Cancellation | None
+    priority: str | None
+    chaos: Order | None
+    key: str | None
+    keys: tuple[tuple[str, Any, str], ...]
+    entry: Entry | None
+    arrived: Any
+    record: Any
+    worn: Mapping[str, str | None] | None
 
     def __init__(
         self, port: Port, method: str, *, started: float, streamed: bool = False, owner: object = None
@@ -236,6 +230,15 @@ class Call:
         self.streamed = streamed
         self.owner = owner
         self.journal = Journal(method)
+        self.expires = self.budget = math.inf
+        self.upstream = ""
+        self.headers = self.tried = self.keys = ()
+        self.repeatable = self.replayable = self.at_once = True
+        self.closed = self.reached = self.repeated = self.secure = self.signed = self.foreign = False
+        self.traced_around = False
+        self.made = 0
+        self.route = self.request = self.span = self.spent = self.cancellation = self.priority = self.chaos = None
+        self.key = self.entry = self.arrived = self.record = self.worn = None
 
     def bound(self, expires: float, budget: float) -> None:
         """Apply a deadline; the one that ends first wins."""
@@ -287,9 +290,8 @@ class Call:
         self.repeatable = repeatable
         self.replayable = replayable
         self.at_once = at_once and replayable
-        self.tried = ()
-        self.made = 0
-        self.reached = False
+        if self.made:
+            self.tried, self.made, self.reached = (), 0, False
 
     @property
     def newest(self) -> Entry:
@@ -321,34 +323,38 @@ class Attempt:
         headers_took: Seconds to the headers of a response whose body is streamed, else None.
     """
 
-    # Defaults stand on the class: see Entry.
-    patience = math.inf
-    phases: Mapping[str, float | None] = MappingProxyType({})
-    narrowed = False
-    raced = False
-    lost = False
-    grip: Grip | None = None
-    endpoint: Endpoint | None = None
-    permit: Permit | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    trace: Any = None
-    sent = False
-    stalled = ""
-    streaming = False
-    headers_took: float | None = None
-    excused = False
-    hurried = False
-    status: int | None = None
-    error: BaseException | None = None
-    fault: Fault | None = None
+    __slots__ = (
+        "__weakref__", "_at_end", "_unended", "call", "endpoint", "entry", "error", "excused", "expires", "fault",
+        "grip", "headers", "headers_took", "hedge", "hurried", "lost", "narrowed", "patience", "permit", "phases",
+        "raced", "sent", "stalled", "started", "status", "streaming", "trace",
+    )  # fmt: skip
+
+    phases: Mapping[str, float | None]
+    grip: Grip | None
+    endpoint: Endpoint | None
+    permit: Permit | None
+    headers: Headers
+    trace: Any
+    headers_took: float | None
+    status: int | None
+    error: BaseException | None
+    fault: Fault | None
 
     def __init__(self, call: Call, now: float, *, hedge: bool = False) -> None:
         self.call = call
         self.hedge = hedge
         self.started = now
         self.expires = call.expires
-        self.entry = call.entry = call.journal.open_entry(now - call.started)
-        self.entry.hedge = hedge
+        self.patience = math.inf
+        self.phases = NO_PHASES
+        self.headers = ()
+        self.stalled = ""
+        self.narrowed = self.raced = self.lost = self.sent = self.streaming = self.excused = self.hurried = False
+        self.grip = self.endpoint = self.permit = self.trace = self.headers_took = None
+        self.status = self.error = self.fault = None
+        self.entry = call.entry = entry = call.journal.open_entry(now - call.started)
+        if hedge:
+            entry.hedge = True
         call.made += 1
         self._at_end: list[Callable[[Attempt, float], object]] = []
         self._unended = [True]  # popped by whoever ends it: one step, so that two threads cannot both

@@ -62,7 +62,7 @@ class Journal:
     @property
     def sent(self) -> int:
         """How many attempts may have reached an endpoint."""
-        return sum(entry.sent for entry in self._entries)
+        return sum([entry.sent for entry in self._entries])
 
     def open_entry(self, started: float) -> Entry:
         """Begin the entry of the next attempt."""
@@ -173,23 +173,21 @@ class Entry:
         why: The reason for the decision.
     """
 
-    # Defaults stand on the class: most entries touch few of them, and one is made for every attempt.
-    hedge = False
-    endpoint = ""
-    queued = 0.0
-    duration = 0.0
-    sent = False
-    status: int | None = None
-    error: str | None = None
-    fault: Fault | None = None
-    outcome = "under way"
-    decision = "return"
-    delay = 0.0
-    why = ""
+    __slots__ = FIELDS
+
+    status: int | None
+    error: str | None
+    fault: Fault | None
 
     def __init__(self, number: int, started: float) -> None:
         self.number = number
         self.started = started
+        self.hedge = self.sent = False
+        self.endpoint = self.why = ""
+        self.queued = self.duration = self.delay = 0.0
+        self.status = self.error = self.fault = None
+        self.outcome = "under way"
+        self.decision = "return"
 
     def decide(self, decision: str, why: str, delay: float = 0.0) -> None:
         """Note what is done next, and why."""

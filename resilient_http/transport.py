@@ -22,7 +22,7 @@ from resilient_http.events import CallFinished, Hub
 from resilient_http.journal import attach_journal
 from resilient_http.ports.asynchronous import AsyncPort
 from resilient_http.ports.sync import SyncPort, drive
-from resilient_http.scope import Scope, current_scope
+from resilient_http.scope import EMPTY, Scope, current_scope
 from resilient_http.semantics import BAGGAGE, IDEMPOTENCY_KEY, SENTRY_TRACE, TRACE_HEADERS
 from resilient_http.settings.overrides import EXTENSION
 from resilient_http.telemetry.degraded import degraded_as, is_cancellation
@@ -84,6 +84,17 @@ class Dispatcher:
         call = Call(port, method, started=port.now(), streamed=streamed, owner=owner)
         here = current_scope()
         scope = here if scope is None else scope.within(here)
+        if scope is not EMPTY:
+            self._place(call, scope, request)
+        if self._traces and configured():
+            call.span = CallSpan(call)
+        metering = self._metering
+        if metering is not None and current_provider() is not metering.provider:
+            metering.follow()
+        return call
+
+    def _place(self, call: Call, scope: Scope, request: Any) -> None:
+        """What a scope hands to the calls that are made in it."""
         call.headers, call.repeated, call.priority = scope.headers, scope.repeated, scope.priority
         if scope.chaos is not None:
             call.chaos = scope.chaos
@@ -94,12 +105,6 @@ class Dispatcher:
             call.bound(scope.deadline.expires, scope.deadline.budget)
         if scope.recording is not None:
             call.record = scope.recording.begin(call, "" if request is None else self._shown(request.url))
-        if self._traces and configured():
-            call.span = CallSpan(call)
-        metering = self._metering
-        if metering is not None and current_provider() is not metering.provider:
-            metering.follow()
-        return call
 
     def bound_early(self, call: Call, request: Any) -> float:
         """Apply the deadline of the request's upstream before the first hop does: code of the user's comes before it.
@@ -214,26 +219,28 @@ class Dispatcher:
 
     def _enter(self, call: Call, upstream: Upstream, pipeline: Pipeline, request: Any) -> None:
         method = request.method
-        body_again = replayable(request.stream, self.backend.module)
-        if not body_again and call.spent is request.stream:
+        stream = request.stream
+        body_again = replayable(stream, self.backend.module)
+        if not body_again and call.spent is stream:
             # A redirect or an auth flow wants the body once more; httpx might send it empty.
             raise self.backend.module.StreamConsumed
         repeatable = method in pipeline.repeatable or IDEMPOTENCY_KEY in request.headers
         call.key = None
         if pipeline.makes_key and not repeatable:
-            repeatable, call.key = True, call.key_of(method, request.stream) or str(uuid.uuid4())
-            call.keys = (*call.keys, (method, request.stream, call.key))
-        at_once = body_again and sendable_at_once(request.stream)
+            repeatable, call.key = True, call.key_of(method, stream) or str(uuid.uuid4())
+            call.keys = (*call.keys, (method, stream, call.key))
+        at_once = body_again and sendable_at_once(stream)
         call.enter(upstream.name, request, method, repeatable=repeatable, replayable=body_again, at_once=at_once)
-        known = upstream.endpoints.known
-        if call.secure or not known:
-            call.secure = not known and request.url.scheme == "https"
-        if known and upstream.named and request.url.scheme == "https" and upstream.nodes.scheme == "http":
+        if not upstream.endpoints.known:
+            call.secure = request.url.scheme == "https"
+        elif request.url.scheme == "https" and upstream.named and upstream.nodes.scheme == "http":
             message = (
                 f"https://{upstream.name} asks for TLS, but its endpoints are http; call http://{upstream.name}, "
                 f"or give upstreams.{upstream.name}.endpoints https URLs"
             )
             raise NoEndpoint(message, upstream=upstream.name)
+        else:
+            call.secure = False
 
     def _map_back(self, response: Any, upstream: Upstream, url: Any) -> None:
         """A Location that names an endpoint means the upstream: so auth, cookies and balancing survive a redirect."""

@@ -51,6 +51,7 @@ class BalancePolicy:
         self._trusts_marker = trusts_marker
         self._pause = pause
         self._asks = asks
+        self._reads = trusts_marker or (asks is not None and pause is not None)
         self._observe = observe
         self._key = key
 
@@ -67,20 +68,25 @@ class BalancePolicy:
         attempt.endpoint = endpoint
         attempt.entry.endpoint = endpoint.url
         attempt.started = now
-        call.tried = (*call.tried, endpoint)
+        call.tried += (endpoint,)
         attempt.at_end(self._settle)
         if attempt.permit is not None and attempt.permit.refused:
             self._tell_observed(attempt, endpoint, now)
         reply = await proceed(attempt)
         if attempt.streaming:
             attempt.headers_took = port.now() - now
+        if self._reads or reply.status_code == UNAVAILABLE:
+            self._heed(attempt, reply)
+        return reply
+
+    def _heed(self, attempt: Attempt, reply: Reply) -> None:
+        """What an answer says of its endpoint, besides being one."""
         if self._trusts_marker and DEPENDENCY_DOWN in reply.headers:
             attempt.excused = True
         elif reply.status_code == UNAVAILABLE and self._pause is not None:
             self._leave_alone(attempt, reply, "retry-after", self._pause)
         if self._asks is not None and self._pause is not None:
             self._leave_alone(attempt, reply, self._asks, self._pause)
-        return reply
 
     def _leave_alone(self, attempt: Attempt, reply: Reply, header: str, most: float) -> None:
         call, endpoint = attempt.call, attempt.chosen
@@ -105,14 +111,13 @@ class BalancePolicy:
         answered = took if attempt.fault is None and attempt.status is not None else None
         if attempt.stalled:
             self._hub.announce(Stalled(attempt.call.upstream, endpoint.url, attempt.stalled))
-        heard = attempt.streaming and outcome is not UNANSWERED
+        if attempt.streaming and outcome is not UNANSWERED:
+            endpoint.hear()
         if attempt.lost:
             endpoint.latency.record(took)  # at least so long
         if attempt.headers_took is not None:
             took = attempt.headers_took  # how long the body lasts is between it and who reads it
-        self._endpoints.settle(
-            endpoint, attempt.permit, outcome, now, answered=answered, heard=heard, error=attempt.error, took=took
-        )
+        self._endpoints.settle(endpoint, attempt.permit, outcome, now, answered, took, attempt.error)
 
     def _tell_observed(self, attempt: Attempt, endpoint: Endpoint, now: float) -> None:
         circuit = endpoint.circuit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from resilient_http.call import Attempt
@@ -44,11 +44,16 @@ class ConcurrencyPolicy:
         self._tally = tally
         self._priority = priority
 
-    async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
+    def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Awaitable[Any]:
         """Raise Saturated when there is no permit, and DeadlineExceeded when there will be none in time."""
         priority = self._priority or attempt.call.priority or DEFAULT
         if not self._limit.admit(priority):
-            await self._queue(attempt, priority)
+            return self._after_the_queue(attempt, priority, proceed)
+        attempt.at_end(self._release_critical if priority == CRITICAL else self._release)
+        return proceed(attempt)
+
+    async def _after_the_queue(self, attempt: Attempt, priority: str, proceed: AttemptProceed) -> Any:
+        await self._queue(attempt, priority)
         attempt.at_end(self._release_critical if priority == CRITICAL else self._release)
         return await proceed(attempt)
 
@@ -106,14 +111,14 @@ class ConcurrencyObserver:
         self._priority = priority
         self._hub = hub
 
-    async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
+    def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Awaitable[Any]:
         """Go on, whatever the limiter says."""
         priority = self._priority or attempt.call.priority or DEFAULT
         if not self._limit.admit(priority):
             self._observe(attempt, priority)
             self._limit.overrun(priority)
         attempt.at_end(self._release_critical if priority == CRITICAL else self._release)
-        return await proceed(attempt)
+        return proceed(attempt)
 
     def _observe(self, attempt: Attempt, priority: str) -> None:
         limit, upstream = self._limit, attempt.call.upstream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable
 from typing import Any
 
 from resilient_http.call import Attempt
@@ -33,7 +34,7 @@ class HeadersPolicy:
         self._priority = priority
         self._number = number
 
-    async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
+    def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Awaitable[Any]:
         """Add them, and go on."""
         call = attempt.call
         if self._deadline is not None:
@@ -45,7 +46,7 @@ class HeadersPolicy:
             attempt.headers += ((name, own or call.priority or DEFAULT),)
         if call.key is not None:
             attempt.headers += ((IDEMPOTENCY_KEY, call.key),)
-        return await proceed(attempt)
+        return proceed(attempt)
 
     def _tell_deadline(self, attempt: Attempt, name: str, unit: str) -> None:
         # Of a streamed response the attempt's own limit ends at the headers; who sends it has longer.

@@ -43,6 +43,7 @@ Classify = Callable[[Any], bool | None]
 Refusal = tuple[str, str]
 """Why an attempt is not repeated: in a word, for counting, and for a person."""
 
+NO_OTHER = None, False
 NOT_RETRYABLE: Refusal = ("not retryable", "not retryable")
 
 
@@ -91,7 +92,7 @@ class RetryPolicy:
 
     async def __call__(self, call: Call, proceed: CallProceed) -> Any:
         """The first good response, or the last real outcome."""
-        classify, paid = self._rules.classify, False  # paid for the attempt under way
+        classify, statuses, paid = self._rules.classify, self._rules.statuses, False  # paid for the attempt under way
         last: Callable[[], Any] | None = None  # gives the last real outcome again
         before = response = error = None
         call.foreign = False  # middleware may try a call once more
@@ -114,12 +115,11 @@ class RetryPolicy:
                     raise
                 self._settle(call, paid=paid)
                 entry = call.newest
+                if error is None and classify is None and entry.status not in statuses:
+                    return response  # the usual case, by the shortest way
                 asked = None if classify is None else await self._ask(classify, call, response, error)
-                if not self._failed(call, entry, error, asked):
-                    if error is not None:
-                        raise error
-                    return response
-                delay, paid = self._plan(call, entry, response)
+                failed = self._failed(call, entry, error, asked)
+                delay, paid = self._plan(call, entry, response) if failed else NO_OTHER
                 if delay is None:
                     if error is not None:
                         raise error
@@ -151,7 +151,7 @@ class RetryPolicy:
         return True
 
     def _plan(self, call: Call, entry: Entry, response: Reply | None) -> tuple[float | None, bool]:
-        """The delay before the next attempt, or None for no other, and whether the budget has paid for it."""
+        """The delay before the next attempt, or None for no other; and whether the budget has paid for it."""
         refusal, now, delay, paid = self._off or self._refuse(call, entry, response), call.port.now(), 0.0, False
         if refusal is None:
             delay = self._delay(call, response, now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from resilient_http.call import Attempt
@@ -63,15 +63,17 @@ class TelemetryPolicy:
         self._hub = hub
         self._detail = tracer.detail
 
-    async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
+    def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Awaitable[Any]:
         """Begin the attempt's span and have its end told."""
         if self._hub.listeners:
             attempt.at_end(self._tell)
-        call = attempt.call
-        traced = call.span is not None or call.headers
-        token = self._tracer.begin_attempt(attempt) if traced else None
-        if self._detail is not None and self._detail.wanted() and attempt.call.request is not None:
-            proceed = self._detailed(self._detail, proceed)
+        call, detail = attempt.call, self._detail
+        if detail is not None and call.request is not None and detail.wanted():
+            proceed = self._detailed(detail, proceed)
+        return self._traced(attempt, proceed) if call.span is not None or call.headers else proceed(attempt)
+
+    async def _traced(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
+        token = self._tracer.begin_attempt(attempt)
         if token is None:
             return await proceed(attempt)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from resilient_http.call import Attempt
@@ -25,7 +25,7 @@ class TimeoutPolicy:
         self._attempt = math.inf if attempt is None else attempt
         self._phases = {name: phases.get(name) for name in PHASES}
 
-    async def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Any:
+    def __call__(self, attempt: Attempt, proceed: AttemptProceed) -> Awaitable[Any]:
         """Set the attempt's limits; the port and the engine keep to them."""
         attempt.patience = self._attempt
         call, ends = attempt.call, attempt.started + self._attempt
@@ -36,7 +36,7 @@ class TimeoutPolicy:
             asked = request.extensions.get("timeout")
             if asked and asked != UNLIMITED:
                 self._narrow(attempt, asked)
-        return await proceed(attempt)
+        return proceed(attempt)
 
     def _narrow(self, attempt: Attempt, asked: Mapping[str, float | None]) -> None:
         """Apply the caller's own `timeout=`: it may shorten a phase, never lengthen one."""

@@ -117,7 +117,8 @@ class ConcurrencyLimit:
         if self._lock.locked():
             give_way(self._lock)
         with self._lock:
-            self._put_back(priority)
+            self.in_flight -= 1
+            self._others -= priority != CRITICAL
             if not self._waits:
                 return
             granted = self._grant()

@@ -99,8 +99,8 @@ class Endpoint:
     """
 
     __slots__ = (
-        "__weakref__", "_cut_in_a_row", "_lock", "_penalised", "_penalty", "_uncounted", "backup", "circuit", "crowd",
-        "ewma", "gone", "health", "host", "in_flight", "latency", "link", "netloc", "outcomes", "port", "scheme",
+        "__weakref__", "_cut_in_a_row", "_lock", "_penalised", "_penalty", "_uncounted", "_under_way", "backup",
+        "circuit", "crowd", "ewma", "gone", "health", "host", "latency", "link", "netloc", "outcomes", "port", "scheme",
         "since", "url", "weight", "zone",
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ class Endpoint:
         self.circuit = circuit
         self.link = link or Link()
         self.outcomes = OutcomeRules()
-        self.in_flight = 0
+        self._under_way: list[None] = []  # as long as they are many: to append and to pop is one step, without a lock
         self.gone = False
         self.since = float("-inf")
         self.health: Health | None = None
@@ -141,17 +141,22 @@ class Endpoint:
         self._uncounted = 0  # so many have been neutral
         self._lock = threading.Lock()
 
+    @property
+    def in_flight(self) -> int:
+        """Attempts that began and are not settled."""
+        return len(self._under_way)
+
     def load(self, now: float) -> float:
         """Requests in flight and the fading penalty, over the weight."""
-        return self.busy(now) / self.weight
+        return (self.busy(now) if self._penalty else len(self._under_way)) / self.weight
 
     def busy(self, now: float) -> float:
         """Requests in flight and the fading penalty."""
-        return self.in_flight + self.penalty(now) if self._penalty else self.in_flight
+        return len(self._under_way) + self.penalty(now)
 
     def penalty(self, now: float) -> float:
         """What failures and slow answers have left of theirs; 0.0 while an attempt is wanted that finds out."""
-        if not self._penalty or (not self.in_flight and self._may_try(now)):
+        if not self._penalty or (not self._under_way and self._may_try(now)):
             return 0.0
         return self._faded(now)
 
@@ -170,10 +175,7 @@ class Endpoint:
 
     def begin(self) -> None:
         """An attempt goes to this endpoint; settle() ends it."""
-        if self._lock.locked():
-            give_way(self._lock)
-        with self._lock:
-            self.in_flight += 1
+        self._under_way.append(None)
         if self.crowd is not None:
             self.crowd.add(1)
 
@@ -200,11 +202,9 @@ class Endpoint:
         permit: Permit | None,
         outcome: Outcome,
         now: float,
-        *,
         answered: float | None = None,
-        heard: bool = False,
-        error: BaseException | None = None,
         took: float = 0.0,
+        error: BaseException | None = None,
     ) -> None:
         """An attempt at this endpoint ended.
 
@@ -213,11 +213,10 @@ class Endpoint:
             outcome: What it counts as.
             now: Monotonic seconds.
             answered: Seconds to the whole answer, or None when there was none.
-            heard: Whether there was one whose body nobody read to its end.
-            error: The exception, for listeners of the circuit.
             took: Seconds that the endpoint took, for the circuit's rule about slow calls.
+            error: The exception, for listeners of the circuit.
         """
-        silent_too = self._end(outcome, now, spoke=answered is not None or heard)
+        silent_too = self._end(outcome, now, spoke=answered is not None)
         if self.crowd is not None:
             self.crowd.add(-1)
         if answered is not None and outcome is SUCCESS:
@@ -230,17 +229,26 @@ class Endpoint:
             return
         probed = permit.probe and not circuit.closed
         circuit.record(permit, outcome, now, error, took)
-        for _ in range(silent_too):
+        while silent_too:
             circuit.record(permit, outcome, now, error, took)
+            silent_too -= 1
         if probed or not circuit.closed:
             self._heed(circuit, permit, outcome, now)
 
+    def hear(self) -> None:
+        """It answers, whether or not somebody reads that to its end: it is not silent."""
+        if self._cut_in_a_row:
+            with self._lock:
+                self._cut_in_a_row = self._uncounted = 0
+
     def _end(self, outcome: Outcome, now: float, *, spoke: bool) -> int:
         """It is no longer in flight. How many before it turn out to have been silent too."""
+        self._under_way.pop()
+        if outcome is SUCCESS and not self._penalty and not self._cut_in_a_row:
+            return 0  # the usual case: there is nothing to forgive
         if self._lock.locked():
             give_way(self._lock)
         with self._lock:
-            self.in_flight -= 1
             if outcome is SUCCESS:
                 if self._penalty and self._may_try(now):
                     self._penalty = 0.0

@@ -74,7 +74,7 @@ class Endpoints:
         self.known = bool(members)
         self.ejections: Ejections[Endpoint] = Ejections(panic=panic)
         self._slow: frozenset[Endpoint] = frozenset()  # those that are ejected for it, or would be
-        self._usual = 0.0
+        self._far = math.inf  # seconds: an answer that took longer was slow
         self._spilled = 0.0
         self._arrange(members)
 
@@ -147,7 +147,8 @@ class Endpoints:
         groups = self._by_spill(fleet, now, rng) if fleet.near else fleet.groups
         if self._slow:  # a person, or another process, may have closed one of their circuits
             self._note_slow_of(self._slow, now)
-        out, refused = self.ejections.out(now), set[Endpoint]()
+        out = self.ejections.out(now)
+        refused: set[Endpoint] = set()
         if not out and not tried:
             if groups and not self._slow_start:  # the usual case, by the shortest way
                 member = groups[0].pick((), now, rng, key)
@@ -174,21 +175,18 @@ class Endpoints:
         permit: Permit | None,
         outcome: Outcome,
         now: float,
-        *,
         answered: float | None = None,
-        heard: bool = False,
-        error: BaseException | None = None,
         took: float = 0.0,
+        error: BaseException | None = None,
     ) -> None:
         """An attempt at one of them ended; see Endpoint.settle()."""
-        member.settle(permit, outcome, now, answered=answered, heard=heard, error=error, took=took)
+        member.settle(permit, outcome, now, answered, took, error)
         if self._fleet.only is not None:
             return
         if answered is not None and outcome is SUCCESS:
             if now >= self._reckon_at:
                 self._reckon(now)
-            far = max(FAR * self._usual, self._usual + FURTHER) if self._usual else math.inf
-            if answered > far and (member.latency.quantile(0.5) or 0.0) > far:
+            if answered > self._far and (member.latency.quantile(0.5) or 0.0) > self._far:
                 member.penalise(now)
         if member in self._slow or (member.circuit is not None and member.circuit.cause is SLOW):
             self._note_slow_of((member,), now)
@@ -320,7 +318,8 @@ class Endpoints:
 
     def _reckon(self, now: float) -> None:
         self._reckon_at = now + RECKONED_EVERY
-        self._usual = self.usual()
+        usual = self.usual()
+        self._far = max(FAR * usual, usual + FURTHER) if usual else math.inf
         near, out = self._fleet.near, self.ejections.out(now)
         if near:
             healthy = [

@@ -59,16 +59,17 @@ class Latency:
         return seconds
 
     def _count_noted(self) -> None:
-        counts, noted = self._counts, self._noted
-        while noted:
+        counts, noted, total = self._counts, self._noted, self._total
+        for _ in range(len(noted)):
             seconds = noted.popleft()
             index = 0 if seconds <= SHORTEST else int(8 * math.log2(seconds / SHORTEST)) + 1
             counts[index if index < BUCKETS else -1] += 1
-            self._total += 1
             self._since += 1
-            if self._total > HORIZON:
+            total += 1
+            if total > HORIZON:
                 counts[:] = [count >> 1 for count in counts]
-                self._total = sum(counts)
+                total = sum(counts)
+        self._total = total
         if self._since >= REFRESH:
             self._since = 0
             self._quantiles.clear()

@@ -82,12 +82,13 @@ class RetryBudget:
             return self._tokens
 
     def _book_noted(self) -> None:
-        while self._noted:
-            now = self._noted.popleft()
-            if int(now) > self._second:
+        noted, ratio = self._noted, self._ratio
+        while noted:
+            now = noted.popleft()
+            if now >= self._second + 1:
                 self._drip(now)
-            self._this += self._ratio
-            self._tokens += self._ratio
+            self._this += ratio
+            self._tokens += ratio
         # Once is enough: what is too much at any step would be too much now.
         self._tokens = min(self._capacity(), self._tokens)
 

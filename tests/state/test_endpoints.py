@@ -161,7 +161,8 @@ def test_an_answer_whose_body_was_not_read_starts_the_count_anew():
     endpoint = node()
     for _ in range(9):
         cut(endpoint, 0.3)
-    attempt(endpoint, Outcome.NEUTRAL, heard=True)
+    endpoint.hear()
+    attempt(endpoint, Outcome.NEUTRAL)
     assert [cut(endpoint, 0.3) for _ in range(9)] == [Outcome.NEUTRAL] * 9
 
 
