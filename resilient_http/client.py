@@ -133,11 +133,11 @@ class _Calls:
 
         def _is_plain(self, request: Any, stream: type, send: Any, options: Mapping[str, Any]) -> bool:
             default = self._library.USE_CLIENT_DEFAULT
-            return (
-                isinstance(request.stream, stream)  # httpx says so when it is a body for the other kind of client
-                and all(value is default for value in options.values())
-                and is_plain(self, request, send)
-            )
+            for value in options.values():
+                if value is not default:
+                    return False
+            # httpx says so when it is a body for the other kind of client
+            return isinstance(request.stream, stream) and is_plain(self, request, send)
 
 
 class SyncCalls(_Calls, _Sync):
