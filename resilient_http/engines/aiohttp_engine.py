@@ -42,6 +42,7 @@ PARSING: dict[str, Any] = {
     "max_field_size": 102400,
     "max_headers": 1000,
 }
+PARSING_HEAD = {**PARSING, "skip_payload": True}
 if not PARSING.keys() <= signature(Connection.set_response_params).parameters.keys():
     message = f"aiohttp 3.14 or newer is needed, not {aiohttp.__version__}"
     raise ImportError(message)
@@ -89,7 +90,7 @@ class _Engine:
         if connection is None:
             connection = await self._connect(request, allowed["connect"])
         try:
-            connection.set_response_params(skip_payload=request.method == "HEAD", **PARSING)
+            connection.set_response_params(**(PARSING_HEAD if request.method == "HEAD" else PARSING))
             if head.closes:
                 connection.force_close()
             attempt.sent = True

@@ -110,6 +110,8 @@ def _controls_in(text: bytes) -> int:
 
 
 def _framing(lowered: bytes) -> tuple[int | None, bool]:
+    if b"close" not in lowered and b"\ncontent-length:" not in lowered and b"\ntransfer-encoding:" not in lowered:
+        return 0, False  # the usual case, by the shortest way
     length, chunks, closes = None, False, False
     for name, value in FRAMING.findall(lowered):
         if name == b"connection":
