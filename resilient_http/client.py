@@ -124,7 +124,7 @@ class _Calls:
                 and ABSOLUTE.match(url) is not None
                 and (not options or options == nothing_asked(self._library))
                 and not self.params
-                and not (self._cookies and self.cookies)
+                and (self._cookies is None or not self._cookies)
             )
             build = super().build_request
             if plain:

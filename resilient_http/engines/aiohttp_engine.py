@@ -27,6 +27,7 @@ from aiohttp.http import HttpProcessingError
 from resilient_http.engines.aiohttp_connection import Connection, Facts
 from resilient_http.engines.async_network import dial, operate
 from resilient_http.engines.backend import Backend
+from resilient_http.engines.exchange import headers_of
 from resilient_http.engines.network import FRESH, Allowance
 from resilient_http.engines.wire import END, PIECE, Head, Unsendable, check_length, chunked, head_of, whole
 from resilient_http.semantics import keep_alive
@@ -237,7 +238,7 @@ class _Engine:
             stream = self._body(self, connection, content, allowed)
         return self.module.Response(
             message.code,
-            headers=message.raw_headers,
+            headers=headers_of(self.module, message.raw_headers),
             stream=stream,
             extensions={
                 "http_version": VERSIONS.get(message.version) or b"HTTP/%d.%d" % message.version,

@@ -11,6 +11,7 @@ import functools
 import sys
 from typing import Any, NoReturn
 
+from resilient_http.engines.exchange import headers_of
 from resilient_http.engines.http11 import Answer, Outgoing, WholeBody
 from resilient_http.engines.lender import is_own
 
@@ -44,7 +45,8 @@ class _Engine:
     def _response(self, answer: Answer) -> Any:
         body = answer.stream
         stream = self._module.ByteStream(body.data) if type(body) is WholeBody else self._stream(body)
-        return self._module.Response(answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions)
+        headers = headers_of(self._module, answer.headers)
+        return self._module.Response(answer.status, headers=headers, stream=stream, extensions=answer.extensions)
 
     def _raise_told(self, error: Exception) -> NoReturn:
         """An exception of httpcore's as httpx says it; any other as it is."""

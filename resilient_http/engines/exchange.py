@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -67,6 +68,14 @@ def received(attempt: Attempt, response: Any) -> None:
         seconds = keep_alive(told[0].decode("latin-1")) if told else None
         if seconds is not None:
             watch.idle_limit = max(0.0, seconds - MARGIN)
+
+
+def headers_of(module: Any, fields: Iterable[tuple[bytes, bytes]]) -> Any:
+    """Header lines that have come, as httpx or httpx2 has them; its constructor looks at each for what it might be."""
+    headers = object.__new__(module.Headers)
+    headers._list = [(name, name.lower(), value) for name, value in fields]
+    headers._encoding = None
+    return headers
 
 
 def failed(attempt: Attempt, error: BaseException, backend: Backend, *, watched: bool) -> None:

@@ -39,6 +39,9 @@ class Outgoing:
     """A request as our connections take it: httpcore's, of which nothing has to be checked any more.
 
     Its repr, and that of an Answer, tells no header.
+
+    Attributes:
+        seen: Whether somebody traces or logs the steps of its exchange, once that is known.
     """
 
     method: bytes
@@ -47,6 +50,7 @@ class Outgoing:
     headers: list[tuple[bytes, bytes]]
     stream: Any
     extensions: dict[str, Any]
+    seen: bool | None = None
 
     def as_cores(self, core: Any) -> Any:
         """The same as httpcore has it, for who traces."""
@@ -212,7 +216,10 @@ class Http11:
 
     def seen(self, request: Outgoing) -> bool:
         """Whether somebody traces or logs the steps of its exchange, which then takes none of the short ways."""
-        return "trace" in request.extensions or self._log.isEnabledFor(logging.DEBUG)
+        seen = request.seen
+        if seen is None:
+            seen = request.seen = "trace" in request.extensions or self._log.isEnabledFor(logging.DEBUG)
+        return seen
 
     def step(self, name: str, request: Outgoing, **more: Any) -> Any:
         """A step of an exchange, told as httpcore does, by the names of its events."""

@@ -51,8 +51,11 @@ class Allowance(float):
 def clamp(timeout: float | None, now: float) -> float | None:
     """Seconds that an operation may wait: what is allowed, but no longer than what is left. 0.0 or less: nothing."""
     if isinstance(timeout, Allowance):
-        timeout = min(float(timeout), timeout.attempt.expires - now)
-    return None if timeout is None or timeout == math.inf else min(timeout, LONGEST)
+        left = timeout.attempt.expires - now
+        timeout = left if left < timeout else float(timeout)
+    if timeout is not None and timeout > LONGEST:
+        return None if timeout == math.inf else LONGEST
+    return timeout
 
 
 def cancellable(timeout: float | None) -> Attempt | None:

@@ -14,12 +14,12 @@ Source: RFC 9112, sections 6.3 and 9.3.
 
 from __future__ import annotations
 
-import http
 import re
 from typing import Any
 
 import httptools
 
+CONTINUE, SWITCHING_PROTOCOLS, OK = 100, 101, 200  # to look for them in http.HTTPStatus takes longer than to compare
 PROTOCOL = b"HTTP/"
 LONGEST = 102400  # bytes of a head, or of a trailer, as httpcore's
 CODING = b"transfer-encoding"
@@ -134,12 +134,12 @@ class ResponseParser:
         """The head has come."""
         self._unmoved = 0
         status = self._parser.get_status_code()
-        if self.whole or self.fault is not None or http.HTTPStatus.CONTINUE <= status < http.HTTPStatus.OK:
+        if self.whole or self.fault is not None or CONTINUE <= status < OK:
             return
         if CONTROL.search(b"".join([self._reason, *[value for _, value in self._fields]])):
             self._say("the head of its answer has characters that none may have")
             return
-        if status < http.HTTPStatus.OK:
+        if status < OK:
             self._say(f"its status is {status:03}")
             return
         told = self._parser.get_http_version()
@@ -201,7 +201,7 @@ class ResponseParser:
     def _broken(self, error: Any) -> None:
         if self.whole:
             self._surplus = True
-        elif self._parser.get_status_code() == http.HTTPStatus.SWITCHING_PROTOCOLS:
+        elif self._parser.get_status_code() == SWITCHING_PROTOCOLS:
             self._say(SWITCHED)
         else:
             self._say(f"what it sent is no HTTP/1.1: {error}")

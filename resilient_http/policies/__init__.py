@@ -1,7 +1,8 @@
 """Policies: one layer of behaviour each, `async def` once for sync, async and simulation.
 
 A policy of the call ring is called with `(call, proceed)`, one of the attempt ring with `(attempt, proceed)`. It awaits
-nothing but `proceed(...)` and its port, and never imports another policy. `pipeline.py` orders them.
+nothing but `proceed(...)` and its port, and never imports another policy. One that has nothing to do afterwards need
+be no coroutine: it gives what `proceed(...)` gives. `pipeline.py` orders them.
 """
 
 from collections.abc import Awaitable, Callable

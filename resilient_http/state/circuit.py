@@ -113,7 +113,7 @@ class Circuit(Breaker):
         self._held = False  # by hand, open or closed
         self._rest = rules.open_for  # of the next time; `rest` is the jittered one of this time
         self.rest = 0.0
-        self._opens_until = 0.0
+        self._rests_until = NEVER  # while it is open
         self._closed_since = NEVER
         self._probes: list[Permit] = []
         self._good_probes = 0
@@ -129,6 +129,8 @@ class Circuit(Breaker):
         permit = self._admits_all
         if permit is not None:
             return permit
+        if now < self._rests_until and not self.rules.observe:
+            return None
         with self._lock:
             permit = self._acquire_probe(now)
             if permit is None and self.rules.observe and not self._held:
@@ -198,13 +200,13 @@ class Circuit(Breaker):
 
     def retry_in(self, now: float) -> float | None:
         """Seconds until a probe may be let through; 0.0 when admitting; None when held open by hand."""
+        if now < self._rests_until and not self._held:
+            return self._rests_until - now
         with self._lock:
             if self._admits_all is not None:
                 return 0.0
             if self._held:
                 return None
-            if self.current_state == pybreaker.STATE_OPEN and now < self._opens_until:
-                return self._opens_until - now
             if not self._may_probe(now):
                 return self._guided_until - now
             live = [probe.expires for probe in self._probes if probe.expires > now]
@@ -246,7 +248,7 @@ class Circuit(Breaker):
         """Rest until that instant, if open: another process's probe failed, and it rests for `rest` seconds."""
         with self._lock:
             if self.current_state == pybreaker.STATE_OPEN and not self.by_hand:
-                self._opens_until = max(self._opens_until, until)
+                self._rests_until = max(self._rests_until, until)
                 self._rest = min(self.rules.max_open_for, max(self._rest, 2 * rest))
 
     def guide(self, until: float, right_until: float) -> None:
@@ -262,7 +264,7 @@ class Circuit(Breaker):
         with self._lock:
             if self.closed or self.by_hand:
                 return float("inf")
-            return max(0.0, self._opens_until - now) if self.current_state == pybreaker.STATE_OPEN else 0.0
+            return max(0.0, self._rests_until - now)
 
     def probing(self, now: float) -> bool:
         """Whether a probe is under way."""
@@ -329,13 +331,12 @@ class Circuit(Breaker):
     # The state machine; the lock is held
 
     def _acquire_probe(self, now: float) -> Permit | None:
-        rests = self.current_state == pybreaker.STATE_OPEN
-        if self._held or (rests and now < self._opens_until):
+        if self._held or now < self._rests_until:
             return None
         if not self._may_probe(now):
             self.wanted = True
             return None
-        if rests:
+        if self.current_state == pybreaker.STATE_OPEN:
             self._enter_half_open()
         self._probes = [probe for probe in self._probes if probe.expires > now]
         if len(self._probes) >= self.rules.probes:
@@ -368,9 +369,9 @@ class Circuit(Breaker):
         if self.closed and now - self._closed_since >= rules.calm_after:
             self._rest = rules.open_for
         self.rest = self._rest * self._rng.uniform(1 - rules.jitter, 1 + rules.jitter)
-        self._opens_until = now + self.rest
         self._rest = min(rules.max_open_for, self._rest * 2)
         self._begin_generation()
+        self._rests_until = now + self.rest
         self.cause = cause
         super().open()
 
@@ -391,6 +392,7 @@ class Circuit(Breaker):
         self._admits_all = self._counts = None
         self._probes = []
         self._good_probes = self._slow_probes = 0
+        self._rests_until = NEVER
         self._held = self._disabled = self.wanted = False
 
 

@@ -160,8 +160,12 @@ def test_an_upload_that_nobody_reads_is_held_back(service, upstream):
 @pytest.mark.parametrize("service", ["0"], ids=["plain"], indirect=True)
 def test_an_endpoint_that_asks_whether_its_caller_is_there_is_told(service, upstream, notes):
     upstream.play(answer())
+    before = len(upstream.requests)
 
-    visit_and_go(service, upstream, "/polling")
+    with connect(service, "GET /polling"):
+        upstream.wait_for_requests(before + 1)
+        while httpx.get(f"{service.url}/in-flight", timeout=30).json():
+            pass  # its call is to have been answered before the caller goes
 
     assert noted(notes, "/polling")[0] == "seen"
 
