@@ -123,8 +123,8 @@ class Connection(ResponseHandler):
         return True
 
     def is_idle(self) -> bool:
-        """Whether its last request has come to a clean end."""
-        return self.is_connected() and not self.should_close
+        """Whether its last request has come to a clean end, if it is open."""
+        return not self.should_close
 
     def is_closed(self) -> bool:
         """Whether it is closed."""

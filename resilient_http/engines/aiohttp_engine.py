@@ -228,7 +228,8 @@ class _Engine:
         return message, content
 
     def _response(self, connection: Connection, message: Any, content: Any, allowed: Allowance) -> Any:
-        seconds = keep_alive(message.headers.get("Keep-Alive", ""))
+        told = message.headers.get("Keep-Alive")
+        seconds = None if told is None else keep_alive(told)
         if seconds is not None:
             connection.idle_limit = min(self._expiry, max(0.0, seconds - MARGIN))
         if content.is_eof() and content.exception() is None and not allowed.attempt.call.streamed:
