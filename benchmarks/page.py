@@ -61,7 +61,9 @@ HEAD = """# Performance
 
 Made by `python benchmarks/page.py` of the results of the last runs (`benchmarks/results`); do not edit it. What the
 benchmarks do, and how to repeat them: `make bench`, and `benchmarks/README.md`. Every figure is a median of interleaved
-rounds in one run, over loopback, unless it says otherwise. Compare figures of one table, never those of two runs.
+rounds in one run, over loopback, unless it says otherwise; a ratio is the median of the rounds' own ratios, and need
+not be the quotient of two figures beside it. Compare figures of one table, never those of two runs: each section says
+when it was measured, and a goal that is kept here and missed there is near its limit.
 """
 
 

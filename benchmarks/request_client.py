@@ -89,7 +89,7 @@ def show(report: Report, kind: str, times: dict[str, list[float]]) -> None:
     bare = next(iter(times.values()))
     rows = [(name, statistics.median(own), ratio(own, bare)) for name, own in times.items()]
     report.table(Table(kind, [("µs per client", ".1f"), ("ratio", ".2f")], rows))
-    report.goal(f"{kind}: times the bare client, the dearest one", max(worst for _, _, worst in rows), most=GOAL)
+    report.goal(f"{kind}: times the bare client, the dearest one", max(worst for _, _, worst in rows[1:]), most=GOAL)
     report.raw[kind] = times
     series = {name: (range(1, len(own) + 1), sorted(own)) for name, own in times.items()}
     report.panels.append(Panel(kind, "rounds, the fastest first", "µs per client", series))

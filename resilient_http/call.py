@@ -198,11 +198,12 @@ class Call:
         worn: The trace headers that its request had before an instrumentation of its client saw it; None without one.
     """
 
+    # __dict__ is for what middleware remembers; it costs nothing until there is something in it.
     __slots__ = (
-        "__weakref__", "arrived", "at_once", "budget", "cancellation", "chaos", "closed", "entry", "expires", "foreign",
-        "headers", "journal", "key", "keys", "made", "method", "owner", "port", "priority", "reached", "record",
-        "repeatable", "repeated", "replayable", "request", "route", "secure", "signed", "span", "spent", "started",
-        "streamed", "traced_around", "tried", "upstream", "worn",
+        "__dict__", "__weakref__", "arrived", "at_once", "budget", "cancellation", "chaos", "closed", "entry",
+        "expires", "foreign", "headers", "journal", "key", "keys", "made", "method", "owner", "port", "priority",
+        "reached", "record", "repeatable", "repeated", "replayable", "request", "route", "secure", "signed", "span",
+        "spent", "started", "streamed", "traced_around", "tried", "upstream", "worn",
     )  # fmt: skip
 
     route: str | None
@@ -323,10 +324,10 @@ class Attempt:
         headers_took: Seconds to the headers of a response whose body is streamed, else None.
     """
 
-    __slots__ = (
-        "__weakref__", "_at_end", "_unended", "call", "endpoint", "entry", "error", "excused", "expires", "fault",
-        "grip", "headers", "headers_took", "hedge", "hurried", "lost", "narrowed", "patience", "permit", "phases",
-        "raced", "sent", "stalled", "started", "status", "streaming", "trace",
+    __slots__ = (  # see Call
+        "__dict__", "__weakref__", "_at_end", "_unended", "call", "endpoint", "entry", "error", "excused", "expires",
+        "fault", "grip", "headers", "headers_took", "hedge", "hurried", "lost", "narrowed", "patience", "permit",
+        "phases", "raced", "sent", "stalled", "started", "status", "streaming", "trace",
     )  # fmt: skip
 
     phases: Mapping[str, float | None]

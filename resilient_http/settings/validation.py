@@ -51,7 +51,8 @@ def nearest(key: str, known: tuple[str, ...]) -> tuple[str, ...]:
 
 def one_near(key: str, known: Iterable[str]) -> tuple[str, ...]:
     """The known name that may have been meant, or none."""
-    return tuple(difflib.get_close_matches(key[:LONGEST], tuple(known), n=1))
+    names, meant = tuple(known), key[:LONGEST]
+    return tuple(difflib.get_close_matches(meant, names, n=1) or difflib.get_close_matches(meant.lower(), names, n=1))
 
 
 def mistake_at(*path: str, message: str, known: tuple[str, ...] = ()) -> PydanticCustomError:

@@ -56,6 +56,26 @@ def test_of_a_call_it_sees_what_the_call_ends_with_and_not_the_fallback():
     assert isinstance(seen[0], DeadlineExceeded)
 
 
+def test_it_may_leave_something_of_its_own_on_a_call_and_on_an_attempt():
+    found = []
+
+    async def name(call, proceed):
+        call.acme_tenant = "acme"
+        return await proceed(call)
+
+    async def number(attempt, proceed):
+        attempt.acme_number = attempt.number
+        return await proceed(attempt)
+
+    async def look(attempt, proceed):
+        found.append((attempt.call.acme_tenant, attempt.acme_number))
+        return await proceed(attempt)
+
+    world = World(script(503, 200), middleware={"call": [name], "attempt": [number, look]})
+    assert world.make().status == 200
+    assert found == [("acme", 1), ("acme", 2)]
+
+
 def test_of_an_attempt_it_knows_the_endpoint_and_adds_headers():
     sent = []
 

@@ -521,6 +521,7 @@ def test_a_missing_extra_is_named(monkeypatch):
     [
         ({"upstream": {}}, "upstream", "upstreams"),
         ({"default": {}}, "default", "defaults"),
+        ({"UPSTREAMS": {}}, "UPSTREAMS", "upstreams"),
         ({"inbound": {"time_out": 1}}, "inbound.time_out", "timeout"),
         ({"defaults": {"timeouts": {}}}, "defaults.timeouts", "timeout"),
         ({"defaults": {"retry": {"max_attempt": 3}}}, "defaults.retry.max_attempt", "max_attempts"),
