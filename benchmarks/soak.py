@@ -369,8 +369,9 @@ def main() -> None:
     found = compared([one for one in taken if one["minutes"] >= options.warm_up], ABOUT)
     show(report, traffic, taken, found)
     report.raw = {"compared": [[one.what, one.first, one.last, one.allowed] for one in found]}
-    report.finish()
     grown = [one.what for one in found if one.grown]
+    report.goal("things that grew by more than is allowed", float(len(grown)), most=0)
+    report.finish()
     if grown and not options.quick:
         sys.exit(f"\nhas grown: {', '.join(grown)}")
 
