@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from resilient_http.errors import Cancelled, DeadlineExceeded, Refused
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 EARLY = 0.005  # a wait that the deadline clamped may end this much before it
 
-NO_PHASES: Mapping[str, float | None] = MappingProxyType({})
+NO_PHASES: Mapping[str, float | None] = {}
 
 Headers = tuple[tuple[str, str], ...]
 

@@ -21,6 +21,7 @@ from resilient_http.scope import Scope
 from resilient_http.shortcut import (
     ABSOLUTE,
     BODILESS,
+    add_elapsed,
     is_httpxs_own,
     is_plain,
     names_of,
@@ -183,7 +184,7 @@ class SyncCalls(_Calls, _Sync):
             if needs_httpx(response.status_code, names):
                 call.arrived, took = response, time.perf_counter() - started
                 given = super().send(request)
-                response.elapsed += timedelta(seconds=took)  # httpx began to count when it was handed over
+                add_elapsed(response, took)  # httpx began to count when it was handed over
                 return given
             receive(response, request, self._encoding)
             if not read_at_once(response, names, self._library):
@@ -243,7 +244,7 @@ class AsyncCalls(_Calls, _Async):
             if needs_httpx(response.status_code, names):
                 call.arrived, took = response, time.perf_counter() - started
                 given = await super().send(request)
-                response.elapsed += timedelta(seconds=took)  # httpx began to count when it was handed over
+                add_elapsed(response, took)  # httpx began to count when it was handed over
                 return given
             receive(response, request, self._encoding)
             if not read_at_once(response, names, self._library):

@@ -173,7 +173,7 @@ class Entry:
         why: The reason for the decision.
     """
 
-    __slots__ = FIELDS
+    __slots__ = (*FIELDS, "__weakref__")
 
     status: int | None
     error: str | None

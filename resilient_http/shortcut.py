@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache, lru_cache
 from types import FunctionType, MethodType
 from typing import Any
@@ -146,6 +147,15 @@ def receive(response: Any, request: Any, encoding: Any) -> None:
 @lru_cache(8)
 def _logger(module: str) -> logging.Logger:
     return logging.getLogger(module.partition(".")[0])
+
+
+def add_elapsed(response: Any, seconds: float) -> None:
+    """Have it say that it took so much longer; one that was given with its content has not been told any time yet."""
+    try:
+        known = response.elapsed
+    except RuntimeError:
+        known = timedelta()
+    response.elapsed = known + timedelta(seconds=seconds)
 
 
 def read_at_once(response: Any, names: set[bytes], library: Any) -> bool:

@@ -327,3 +327,29 @@ def test_who_wraps_send_sees_plain_calls_too(monkeypatch):
     # What it has injected goes no further than `propagate` lets it; what the user wrote stays.
     assert [headers.get("baggage") for headers in got] == [None, "mine=1"]
     assert [headers["sentry-trace"] for headers in got] == ["1-2-3"] * 2
+
+
+@pytest.mark.parametrize("follow", [False, True], ids=["kept", "followed"])
+@pytest.mark.parametrize("name", ["cookie", "redirect", "not modified"])
+@pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
+def test_an_answer_that_needs_httpx_may_have_been_given_with_its_content(library, name, follow):
+    def answer(request):
+        if request.url.path == "/charges/43":
+            return library.Response(200, content=b"done")
+        status, headers, body = ANSWERS[name]
+        return library.Response(status, headers=headers, content=body)
+
+    async def ask(resilience):
+        async with resilience.async_client(transport=library.MockTransport(answer), follow_redirects=follow) as client:
+            return await client.get("http://payments/")
+
+    with (
+        Resilience({"backend": library.__name__}) as resilience,
+        resilience.client(transport=library.MockTransport(answer), follow_redirects=follow) as client,
+    ):
+        responses = [client.get("http://payments/"), anyio.run(ask, resilience)]
+
+    followed = follow and name == "redirect"
+    assert [response.status_code for response in responses] == [200 if followed else ANSWERS[name][0]] * 2
+    for response in responses:  # of the one that it was redirected to httpx itself knows no time
+        assert 0 < (response.history[0] if followed else response).elapsed.total_seconds() < 60

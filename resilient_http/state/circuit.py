@@ -129,7 +129,7 @@ class Circuit(Breaker):
         permit = self._admits_all
         if permit is not None:
             return permit
-        if now < self._rests_until and not self.rules.observe:
+        if now < self._rests_until and not self.rules.observe and not self._changes:
             return None
         with self._lock:
             permit = self._acquire_probe(now)
@@ -200,8 +200,9 @@ class Circuit(Breaker):
 
     def retry_in(self, now: float) -> float | None:
         """Seconds until a probe may be let through; 0.0 when admitting; None when held open by hand."""
-        if now < self._rests_until and not self._held:
-            return self._rests_until - now
+        until = self._rests_until  # once: another thread may change it
+        if now < until and not self._held:
+            return until - now
         with self._lock:
             if self._admits_all is not None:
                 return 0.0
