@@ -26,7 +26,7 @@ class DeadlinePolicy:
             call.bound(call.started + self._total, self._total)
         if call.port.now() >= call.expires:
             raise call.exceeded()
-        if call.cancellation is not None and call.gone:
+        if call.gone:
             raise call.cancelled()
         try:
             return await proceed(call)

@@ -70,8 +70,6 @@ class HedgePolicy:
         tally: Tally, hub: Hub,
     ) -> None:  # fmt: skip
         self._rules = rules
-        self._fixed = rules.delay
-        self._statuses = rules.statuses
         self._latency = latency
         self._budget = budget
         self._usual = usual
@@ -81,7 +79,7 @@ class HedgePolicy:
     async def __call__(self, call: Call, proceed: AttemptProceed) -> Any:
         """What the first attempt or its hedge ends in."""
         first = Attempt(call, call.port.now())
-        if self._fixed is None:
+        if self._rules.delay is None:
             first.at_end(self._learn)
         delay = self._delay(call)
         if delay is None:
@@ -106,8 +104,8 @@ class HedgePolicy:
     def _delay(self, call: Call) -> float | None:
         if call.made > 1 or not call.repeatable or not call.at_once or call.repeated:
             return None
-        if self._fixed is not None:
-            return self._fixed
+        if self._rules.delay is not None:
+            return self._rules.delay
         return self._latency.quantile(self._rules.quantile) if self._latency.known >= KNOWN else None
 
     def _hedge(self, first: Attempt, delay: float, refusal: str | None) -> Attempt | None:
@@ -127,7 +125,7 @@ class HedgePolicy:
             return None
         self._tally.add("sent")
         hedge = Attempt(call, now, hedge=True)
-        if self._fixed is None:
+        if self._rules.delay is None:
             hedge.at_end(self._learn)
         hedge.at_end(self._refund)
         if self._hub.listeners:
@@ -146,7 +144,7 @@ class HedgePolicy:
         return None
 
     def _is_good(self, response: Any) -> bool:
-        return response.status_code not in self._statuses
+        return response.status_code not in self._rules.statuses
 
     def _tell(self, call: Call, first: Attempt, hedge: Attempt, *, won: bool) -> None:
         winner, loser = (hedge, first) if won else (first, hedge)

@@ -117,8 +117,7 @@ class ConcurrencyLimit:
         if self._lock.locked():
             give_way(self._lock)
         with self._lock:
-            self.in_flight -= 1
-            self._others -= priority != CRITICAL
+            self._put_back(priority)
             if not self._waits:
                 return
             granted = self._grant()

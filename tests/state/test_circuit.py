@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 
+import pybreaker
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -490,3 +491,34 @@ def test_successes_that_come_while_another_thread_has_the_lock_count_when_it_is_
     for second in (4.0, 5.0):
         circuit.record(circuit.acquire(second), Outcome.FAILURE, second)
     assert not circuit.closed  # three of six
+
+
+# What is read without the lock
+
+
+def test_the_seconds_to_the_next_probe_are_right_when_another_thread_closes_it_meanwhile():
+    circuit = opened()
+
+    class Instant(float):
+        """Compared, and at once another thread has closed the circuit."""
+
+        def __lt__(self, other):
+            circuit.close()
+            return float(self) < other
+
+    assert circuit.retry_in(Instant(1.0)) == 4.0
+    assert circuit.closed
+
+
+def test_a_refusal_tells_what_is_still_to_be_told():
+    heard = []
+
+    class Listener(pybreaker.CircuitBreakerListener):
+        def state_change(self, cb, old_state, new_state):
+            heard.append(new_state.name)
+
+    circuit = circuit_of(listeners=[Listener()])
+    circuit.open()
+    circuit.state = "half-open"  # pybreaker's own way
+    circuit.acquire(0.0)
+    assert heard == ["open", "half-open"]
