@@ -197,9 +197,8 @@ class Call:
         worn: The trace headers that its request had before an instrumentation of its client saw it; None without one.
     """
 
-    # __dict__ is for what middleware remembers; it costs nothing until there is something in it.
     __slots__ = (
-        "__dict__", "__weakref__", "arrived", "at_once", "budget", "cancellation", "chaos", "closed", "entry",
+        "_memory", "arrived", "at_once", "budget", "cancellation", "chaos", "closed", "entry",
         "expires", "foreign", "headers", "journal", "key", "keys", "made", "method", "owner", "port", "priority",
         "reached", "record", "repeatable", "repeated", "replayable", "request", "route", "secure", "signed", "span",
         "spent", "started", "streamed", "traced_around", "tried", "upstream", "worn",
@@ -239,6 +238,14 @@ class Call:
         self.made = 0
         self.route = self.request = self.span = self.spent = self.cancellation = self.priority = self.chaos = None
         self.key = self.entry = self.arrived = self.record = self.worn = None
+        self._memory: dict[str, Any] | None = None
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What code of the user's remembers of this call, by names that are surely its own."""
+        if self._memory is None:
+            self._memory = {}
+        return self._memory
 
     def bound(self, expires: float, budget: float) -> None:
         """Apply a deadline; the one that ends first wins."""
@@ -321,10 +328,11 @@ class Attempt:
         excused: Whether the answer says that it is not the endpoint that is down, but a dependency of its.
         streaming: Whether the body is still to be read by the user; then the body ends the attempt.
         headers_took: Seconds to the headers of a response whose body is streamed, else None.
+        ending: Empty once it is over. Whoever wants to know it again without keeping it alive keeps this.
     """
 
-    __slots__ = (  # see Call
-        "__dict__", "__weakref__", "_at_end", "_unended", "call", "endpoint", "entry", "error", "excused", "expires",
+    __slots__ = (
+        "_at_end", "_memory", "call", "ending", "endpoint", "entry", "error", "excused", "expires",
         "fault", "grip", "headers", "headers_took", "hedge", "hurried", "lost", "narrowed", "patience", "permit",
         "phases", "raced", "sent", "stalled", "started", "status", "streaming", "trace",
     )  # fmt: skip
@@ -357,7 +365,15 @@ class Attempt:
             entry.hedge = True
         call.made += 1
         self._at_end: list[Callable[[Attempt, float], object]] = []
-        self._unended = [True]  # popped by whoever ends it: one step, so that two threads cannot both
+        self.ending = [True]  # popped by whoever ends it: one step, so that two threads cannot both
+        self._memory: dict[str, Any] | None = None
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What code of the user's remembers of this attempt, by names that are surely its own."""
+        if self._memory is None:
+            self._memory = {}
+        return self._memory
 
     @property
     def number(self) -> int:
@@ -393,13 +409,13 @@ class Attempt:
 
     def at_end(self, settle: Callable[[Attempt, float], object]) -> None:
         """Have `settle(attempt, now)` called once when the attempt has ended, body included; the oldest first."""
-        if self._unended:
+        if self.ending:
             self._at_end.append(settle)
 
     @property
     def ended(self) -> bool:
         """Whether it is over, body included."""
-        return not self._unended
+        return not self.ending
 
     def answer(self, status: int) -> None:
         """The headers of the response have come."""
@@ -409,7 +425,7 @@ class Attempt:
     def end(self, now: float, error: BaseException | None = None) -> None:
         """The attempt is over. Further calls change nothing."""
         try:
-            self._unended.pop()
+            self.ending.pop()
         except IndexError:
             return
         entry = self.entry

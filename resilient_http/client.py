@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from resilient_http.dispatcher import current_call, worn_by
 from resilient_http.errors import SettingsError
 from resilient_http.scope import Scope
 from resilient_http.shortcut import (
@@ -31,15 +32,7 @@ from resilient_http.shortcut import (
     read_at_once,
     receive,
 )
-from resilient_http.transport import (
-    AsyncResilientTransport,
-    AsyncTransport,
-    Host,
-    ResilientTransport,
-    SyncTransport,
-    current_call,
-    worn_by,
-)
+from resilient_http.transport import AsyncResilientTransport, AsyncTransport, Host, ResilientTransport, SyncTransport
 
 if TYPE_CHECKING:
     from httpx import AsyncClient as _Async

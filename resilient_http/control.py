@@ -22,6 +22,7 @@ from typing import Any
 import pybreaker
 
 from resilient_http.call import Call
+from resilient_http.dispatcher import Dispatcher
 from resilient_http.engines.backend import Backend
 from resilient_http.errors import SettingsError
 from resilient_http.events import Hub
@@ -40,7 +41,6 @@ from resilient_http.state.leased_bucket import LeasedBucket, LeaseRules
 from resilient_http.state.switches import ALL, Named, Slot, Switch
 from resilient_http.telemetry.observers import Observers
 from resilient_http.telemetry.tracing import untraced
-from resilient_http.transport import Dispatcher
 from resilient_http.upstreams.discovery import Discovery
 from resilient_http.upstreams.documents.kinds import make_document, where_document
 from resilient_http.upstreams.follower import Follower

@@ -15,6 +15,7 @@ from functools import partial, wraps
 from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from resilient_http.call import Attempt, Call
+from resilient_http.dispatcher import Dispatcher
 from resilient_http.errors import Cancelled, DeadlineExceeded, ResilienceError, SettingsError
 from resilient_http.ports.sync import drive
 from resilient_http.scope import Deadline, current_scope, enter_scope
@@ -22,7 +23,7 @@ from resilient_http.settings.guards import GuardSettings
 from resilient_http.settings.models import UpstreamSettings
 from resilient_http.settings.values import is_async
 from resilient_http.state.outcome import Fault
-from resilient_http.transport import Dispatcher, Host
+from resilient_http.transport import Host
 from resilient_http.upstreams.upstream import Upstream
 
 P = ParamSpec("P")

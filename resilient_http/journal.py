@@ -119,6 +119,12 @@ class Journal:
             "notes": list(self._notes),
         }
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Journal, (self.method,), (self.method, self.upstream, self.budget, self._entries, self._notes)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.method, self.upstream, self.budget, self._entries, self._notes = state
+
     def __str__(self) -> str:
         attempts = [str(entry) for entry in self._entries] or ["no attempt was made"]
         return f"{self.method} {self.upstream or '?'}: {'; '.join([*attempts, *self._notes])}"
@@ -173,7 +179,7 @@ class Entry:
         why: The reason for the decision.
     """
 
-    __slots__ = (*FIELDS, "__weakref__")
+    __slots__ = FIELDS
 
     status: int | None
     error: str | None
@@ -209,6 +215,13 @@ class Entry:
             if name != "fault":
                 setattr(entry, name, fields[name])
         return entry
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Entry, (self.number, self.started), tuple([getattr(self, name) for name in FIELDS])
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        for name, value in zip(FIELDS, state, strict=True):
+            setattr(self, name, value)
 
     def __str__(self) -> str:
         result = (str(self.status) if self.status else "no answer") if self.error is None else self.error

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import weakref
 
 import pytest
 
@@ -164,11 +162,3 @@ def test_one_attempt_does_not_change_another():
     first.headers += (("traceparent", "00"),)
     assert not second.narrowed
     assert second.headers == ()
-
-
-def test_a_copy_is_whole_and_what_there_is_to_refer_to_can_be_referred_to_weakly():
-    call = call_at()
-    attempt = Attempt(call, 0.0)
-    again = copy.copy(attempt)
-    assert again.phases == attempt.phases == copy.deepcopy(attempt.phases)
-    assert [weakref.ref(each)() for each in (call, attempt, attempt.entry)] == [call, attempt, attempt.entry]

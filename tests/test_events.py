@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
-from resilient_http.events import CircuitClosed, CircuitOpened, Hub
+from resilient_http.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, EndpointHealthy, Event, Hub
 
 OPENED = CircuitOpened("payments", "http://n1", 5.0)
 CLOSED = CircuitClosed("payments", "http://n1")
@@ -41,6 +44,23 @@ def test_what_cannot_be_called_is_refused_at_once():
 def test_an_event_cannot_be_changed():
     with pytest.raises(AttributeError):
         OPENED.retry_in = 1.0
+
+
+def test_events_of_two_kinds_differ_whatever_they_say():
+    assert CircuitHalfOpened("payments", "http://n1") != EndpointHealthy("payments", "http://n1")
+    assert CircuitHalfOpened("payments", "http://n1") == CircuitHalfOpened("payments", endpoint="http://n1")
+    assert len({OPENED, CircuitOpened("payments", "http://n1", 5.0), CLOSED}) == 2
+
+
+def test_an_event_can_be_matched_copied_and_pickled():
+    match pickle.loads(pickle.dumps(copy.deepcopy(OPENED))):
+        case CircuitOpened(upstream="payments", retry_in=seconds, cause=""):
+            assert seconds == 5.0
+        case other:
+            pytest.fail(f"{other} is not {OPENED}")
+    assert repr(OPENED) == "CircuitOpened(upstream='payments', endpoint='http://n1', retry_in=5.0, cause='')"
+    assert OPENED.as_dict() == {"upstream": "payments", "endpoint": "http://n1", "retry_in": 5.0, "cause": ""}
+    assert isinstance(OPENED, Event)
 
 
 def test_a_listener_that_listens_already_hears_once_and_may_leave():

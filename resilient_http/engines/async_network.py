@@ -82,7 +82,7 @@ class AsyncStream:
             if allowed is not None and allowed <= 0:
                 raise self._core.WriteTimeout("the deadline has passed")  # a body that never gets anywhere ends too
             return
-        if self.watch.begins(timeout) and self.watch.stale(time.monotonic()):
+        if self.watch.begins_late(timeout):
             fresh = await self._reopen(connect_allowance(timeout))
             abandon(self._inner)
             self._hold(fresh)

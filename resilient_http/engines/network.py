@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 import time
-import weakref
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -67,30 +66,25 @@ def cancellable(timeout: float | None) -> Attempt | None:
 class Watch:
     """What sync and async streams know alike about one connection."""
 
-    __slots__ = ("attempt", "idle_limit", "multiplexed", "renewable", "used")
+    __slots__ = ("idle_limit", "last", "multiplexed", "renewable", "used")
 
     def __init__(self, *, renewable: bool) -> None:
-        self.attempt: weakref.ref[Attempt] | None = None  # weak: an idle connection keeps no request alive
+        self.last: object = None  # what tells the last attempt from others: an idle connection keeps none alive
         self.used: float | None = None  # monotonic seconds of the last byte in or out
         self.idle_limit = math.inf
         self.multiplexed = False
         self.renewable = renewable
 
-    def begins(self, timeout: float | None) -> bool:
-        """Whether a write is the first one of another request than the last."""
+    def begins_late(self, timeout: float | None) -> bool:
+        """Whether a write is the first of a request, and the server may be closing this idle connection under it."""
         attempt = timeout.attempt if isinstance(timeout, Allowance) else None
-        if attempt is None or (self.attempt is not None and self.attempt() is attempt):
+        if attempt is None or attempt.ending is self.last:
             return False
-        self.attempt = weakref.ref(attempt)
-        return True
-
-    def stale(self, now: float) -> bool:
-        """Whether the server may be closing this idle connection under the request that begins."""
-        attempt = None if self.attempt is None else self.attempt()
-        if not self.renewable or self.multiplexed or self.used is None or attempt is None:
+        self.last = attempt.ending
+        if not self.renewable or self.multiplexed or self.used is None:
             return False
         limit = self.idle_limit if attempt.call.repeatable else min(self.idle_limit, FRESH)
-        return now - self.used > limit
+        return time.monotonic() - self.used > limit
 
     def sending(self, timeout: float | None) -> None:
         """Bytes are about to be handed to the kernel."""

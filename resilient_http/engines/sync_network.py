@@ -89,7 +89,7 @@ class SyncStream:
         if not buffer:
             Patience(timeout, self._core.WriteTimeout).left()  # a body that never gets anywhere ends too
             return
-        if self.watch.begins(timeout) and self.watch.stale(time.monotonic()):
+        if self.watch.begins_late(timeout):
             fresh = self._reopen(connect_allowance(timeout))
             self._sock.close()
             self._sock = fresh

@@ -32,7 +32,9 @@ class DeadlinePolicy:
             return await proceed(call)
         except Exception as exc:
             if call.overdue(call.port.now()) and _caused_by_waiting(call, exc):
-                raise call.exceeded() from exc
+                exceeded = call.exceeded()
+                exceeded.__cause__ = exc  # once more: compiled code does not heed `from`
+                raise exceeded from exc
             raise
 
 

@@ -41,7 +41,8 @@ class AttemptTracer(Protocol):
 class Untraced:
     """Makes no span: of what is not HTTP, whatever client of its own it has makes one."""
 
-    detail: Detail | None = None
+    def __init__(self) -> None:
+        self.detail: Detail | None = None
 
     def begin_attempt(self, attempt: Attempt) -> None:
         """Nothing."""

@@ -325,7 +325,7 @@ class Endpoints:
             healthy = [
                 member for member in near if member not in out and (member.circuit is None or member.circuit.closed)
             ]
-            share = sum(member.weight for member in healthy) / sum(member.weight for member in near)
+            share = sum([member.weight for member in healthy], 0.0) / sum([member.weight for member in near], 0.0)
             self._spilled = max(0.0, 1.0 - SPARE * share)
 
 

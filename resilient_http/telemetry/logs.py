@@ -190,7 +190,7 @@ class EventLog:
         more = self._folding.admit((type(event).__name__, event.upstream), self._now()) if folds else 0
         if more is None:
             return
-        values = {name: getattr(event, name) for name in type(event).__dataclass_fields__}
+        values = event.as_dict()
         suffix = f" (and {more} more like it before)" if more else ""
         fields = {"event": type(event).__name__, "folded": more, **values}
         logger.log(level, "%s%s", text.format(**values), suffix, extra=fields)

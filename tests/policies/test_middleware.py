@@ -60,15 +60,15 @@ def test_it_may_leave_something_of_its_own_on_a_call_and_on_an_attempt():
     found = []
 
     async def name(call, proceed):
-        call.acme_tenant = "acme"
+        call.memory["acme_tenant"] = "acme"
         return await proceed(call)
 
     async def number(attempt, proceed):
-        attempt.acme_number = attempt.number
+        attempt.memory["acme_number"] = attempt.number
         return await proceed(attempt)
 
     async def look(attempt, proceed):
-        found.append((attempt.call.acme_tenant, attempt.acme_number))
+        found.append((attempt.call.memory["acme_tenant"], attempt.memory["acme_number"]))
         return await proceed(attempt)
 
     world = World(script(503, 200), middleware={"call": [name], "attempt": [number, look]})

@@ -17,6 +17,7 @@ from resilient_http.state.backoff import Backoff
 from resilient_http.state.circuit import Circuit
 from resilient_http.state.endpoint import Endpoint
 from resilient_http.state.endpoints import Endpoints
+from resilient_http.state.latency import REFRESH
 from resilient_http.state.outcome import Fault
 from resilient_http.state.retry_budget import RetryBudget
 from resilient_http.state.tally import Tally
@@ -34,13 +35,6 @@ class Failed:
         self.error = SimulatedFailure(fault)
 
 
-class Nodes(Endpoints):
-    """Endpoints at which an attempt usually takes so long as the test says."""
-
-    def usual(self):
-        return self.seconds
-
-
 class Upstream:
     """What lies below the policy: each attempt takes 0.1 s and ends as the script says; the last ending stays.
 
@@ -55,8 +49,9 @@ class Upstream:
         self.events = []
         self.started = []
         hub = Hub([self.events.append])
-        self.nodes = Nodes([Endpoint("http", host, 80) for host in hosts])
-        self.nodes.seconds = usual
+        self.nodes = Endpoints([Endpoint("http", host, 80) for host in hosts])
+        for _ in range(REFRESH if usual else 0):
+            self.nodes.members[0].latency.record(usual)
         self.tally = Tally()
         self.policy = RetryPolicy(RetryRules(**rules), Backoff(), budget, self.nodes, self.tally, hub)
 
