@@ -10,7 +10,7 @@ VENV ?= .venv
 PYTEST_WORKERS ?= 4
 PYTEST_ARGS ?=
 ACT ?= outage
-BENCH ?= overhead pipeline policies request_client simulate throughput tail tail_at_scale choosing balance failover reload storm deadlines soak
+BENCH ?= overhead pipeline compiled policies request_client simulate throughput tail tail_at_scale choosing balance failover reload storm deadlines soak
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -36,6 +36,16 @@ install: $(READY)  ## Create the virtual environment
 test: $(READY)  ## Run the tests (PYTEST_ARGS="-k circuit -x" to choose)
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(PYTEST_ARGS)
 
+.PHONY: compiled
+compiled: pure  ## Compile what each call passes, in place, which takes a minute and a C compiler (docs/compiled.md)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check hatch-mypyc -c constraints.txt
+	@HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m hatchling build -t wheel --hooks-only
+
+.PHONY: pure
+pure: $(READY)  ## Take away what `make compiled` has made
+	@rm -f ./*__mypyc.*.so
+	@find resilient_http -name '*.so' -delete
+
 .PHONY: coverage
 coverage: $(READY)  ## Run the tests and show which branches they miss
 	@$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
@@ -54,7 +64,7 @@ bench-tools: $(READY)  ## Install what the benchmarks compare with and load with
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[bench]' -c constraints.txt
 
 .PHONY: bench
-bench: bench-tools  ## Run the benchmarks (80 minutes; BENCH="throughput tail" to choose) and make docs/performance.md
+bench: bench-tools compiled  ## Run the benchmarks, compiled (80 minutes; BENCH="throughput tail" to choose) and make docs/performance.md
 	@for script in $(BENCH); do echo "==> $$script"; $(BIN)/python benchmarks/$$script.py $(BENCH_ARGS) || exit 1; done
 	@$(BIN)/python benchmarks/page.py
 

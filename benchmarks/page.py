@@ -20,6 +20,7 @@ PAGE = ROOT / "docs" / "performance.md"
 ORDER = (
     "overhead",
     "pipeline",
+    "compiled",
     "policies",
     "request_client",
     "simulate",
@@ -40,6 +41,7 @@ ORDER = (
 TITLES = {
     "overhead": "What a call costs",
     "pipeline": "What looking on, refusing, many upstreams and many threads cost",
+    "compiled": "What the compiled build brings",
     "policies": "What each policy costs",
     "request_client": "What a client for each request costs",
     "simulate": "Simulated calls per second",

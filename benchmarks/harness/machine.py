@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ def machine(packages: Iterable[str]) -> dict[str, Any]:
     Args:
         packages: Distributions; those that are not installed are left out.
     """
+    found = {package: known for package in packages if (known := installed(package))}
+    if is_compiled():
+        found["resilient-http"] = f"{found.get('resilient-http', '?')} (compiled)"
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": {package: found for package in packages if (found := installed(package))},
+        "packages": found,
         "system": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),
         "processor": _processor(),
@@ -50,6 +54,12 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def is_compiled() -> bool:
+    """Whether the modules that each call passes are compiled; see docs/compiled.md."""
+    found = find_spec("resilient_http.call")
+    return found is not None and not str(found.origin).endswith(".py")
 
 
 def _processor() -> str:

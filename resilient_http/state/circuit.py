@@ -86,7 +86,7 @@ class Circuit(Breaker):
         rules: CircuitRules | None = None,
         *,
         rng: random.Random | None = None,
-        clock: Callable[[], float] = lambda: time.monotonic(),  # noqa: PLW0108 - whichever `time` is there then
+        clock: Callable[[], float] = time.monotonic,
         listeners: Sequence[pybreaker.CircuitBreakerListener] = (),
         on_change: Callable[[Circuit, str], object] | None = None,
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -235,6 +236,7 @@ class Nodes:
             f"{self._upstream} at {endpoint.url}",
             circuit_rules(settings),
             rng=self._rng,
+            clock=lambda: time.monotonic(),  # noqa: PLW0108 - whichever `time` is there then
             listeners=self._listeners,
             on_change=partial(self._tell_circuit, endpoint),
         )

@@ -176,7 +176,7 @@ def test_a_client_with_a_tiny_timeout_cannot_open_the_circuit(caller, fault_serv
 
     async def body(client):
         for _ in range(12):
-            with pytest.raises(caller.module.ReadTimeout) as caught:
+            with pytest.raises(caller.module.TimeoutException) as caught:  # on a busy machine, of its connect
                 await client.get("http://payments/", timeout=0.02)
         return caught.value.journal.attempts[0].outcome
 

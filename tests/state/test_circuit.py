@@ -14,6 +14,7 @@ from resilient_http.state.circuit import Circuit
 from resilient_http.state.diagnosis import CircuitRules
 from resilient_http.state.outcome import Outcome
 from resilient_http.upstreams.nodes import circuit_rules
+from tests.builds import as_it_stands
 from tests.state.circuits import Clock, circuit_of, feed, opened, probe
 
 # The rule: half of the newest 100 within 30 s, of at least 20
@@ -496,6 +497,7 @@ def test_successes_that_come_while_another_thread_has_the_lock_count_when_it_is_
 # What is read without the lock
 
 
+@as_it_stands
 def test_the_seconds_to_the_next_probe_are_right_when_another_thread_closes_it_meanwhile():
     circuit = opened()
 

@@ -8,6 +8,7 @@ from resilient_http.events import EndpointUnhealthy, Hub
 from resilient_http.settings.models import Settings
 from resilient_http.upstreams.checker import Checker
 from resilient_http.upstreams.nodes import Nodes
+from tests.builds import as_it_stands
 
 
 class Upstream:
@@ -27,6 +28,7 @@ class Upstream:
         self.nodes.adjust(settings, 1.0, zone=None)
 
 
+@as_it_stands
 def test_nobody_stays_left_alone_for_a_check_that_ended_as_checks_were_switched_off():
     upstream, events = Upstream(), []
     checker = Checker([upstream], Hub([events.append]), random.Random(1))
