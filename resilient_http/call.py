@@ -279,6 +279,12 @@ class Call:
         error.journal = self.journal
         return error
 
+    def given_and_left(self, now: float) -> tuple[float | None, float | None]:
+        """Seconds of its deadline that it had when it began, and has now; None and None without one."""
+        if self.expires == math.inf:
+            return None, None
+        return max(0.0, self.expires - self.started), self.expires - now
+
     def overdue(self, now: float) -> bool:
         """Whether the deadline has passed, or is so near that a wait which it clamped has just ended."""
         return now >= self.expires - EARLY

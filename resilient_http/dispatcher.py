@@ -20,7 +20,7 @@ from resilient_http.scope import EMPTY, Scope, current_scope
 from resilient_http.semantics import BAGGAGE, IDEMPOTENCY_KEY, SENTRY_TRACE, TRACE_HEADERS
 from resilient_http.settings.overrides import EXTENSION
 from resilient_http.telemetry.degraded import degraded_as, is_cancellation
-from resilient_http.telemetry.metrics import current_provider, given_and_left
+from resilient_http.telemetry.metrics import current_provider
 from resilient_http.telemetry.observers import Observers
 from resilient_http.telemetry.tracing import CallSpan, configured
 from resilient_http.upstreams.registry import Registry
@@ -73,7 +73,7 @@ class Dispatcher:
         Raises:
             MisplacedCall: It is made where the settings refuse it.
         """
-        if request is not None and self._misplaced.looks:
+        if request is not None and (self._misplaced.looks_async if port.is_async else self._misplaced.looks_sync):
             self._misplaced.look(request, is_async=port.is_async)
         call = Call(port, method, started=port.now(), streamed=streamed, owner=owner)
         here = current_scope()
@@ -134,7 +134,7 @@ class Dispatcher:
 
     def _tell(self, call: Call, status: int | None, error: BaseException | None, kind: str | None) -> None:
         now, journal = call.port.now(), call.journal
-        given, left = given_and_left(call.started, call.expires, now)
+        given, left = call.given_and_left(now)
         self.hub.emit(
             CallFinished(
                 journal.upstream,

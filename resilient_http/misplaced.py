@@ -42,7 +42,8 @@ class Misplaced:
         in_transaction: Tells whether a transaction is open; None where nobody can.
 
     Attributes:
-        looks: Whether anything is looked for at all.
+        looks_sync: Whether anything is looked for where a sync call begins.
+        looks_async: Whether anything is where an async one does.
     """
 
     def __init__(self, settings: MisplacedSettings, in_transaction: InTransaction | None = None) -> None:
@@ -55,7 +56,7 @@ class Misplaced:
         self._settings = settings
         self._asks = self._in_transaction is not None and settings.in_transaction != "ignore"
         self._sniffs = settings.in_event_loop != "ignore"
-        self.looks = self._asks or self._sniffs
+        self.looks_sync, self.looks_async = self._asks or self._sniffs, self._asks
 
     def look(self, request: Any, *, is_async: bool) -> None:
         """A call begins here.

@@ -140,11 +140,12 @@ class AsyncTransport:
         if call is not None:
             arrived, call.arrived = call.arrived, None
             return await dispatcher.hop(call, request) if arrived is None else arrived
-        call = dispatcher.open(self.port, request.method, streamed=True, request=request)
+        port = self._own_port or self._host.async_port
+        call = dispatcher.open(port, request.method, streamed=True, request=request)
         if type(self.handle_async_request) is not MethodType:
             mark_traced(call, request, self.handle_async_request)
         try:
-            response = await self.port.guarded(call, dispatcher.hop(call, request))
+            response = await port.guarded(call, dispatcher.hop(call, request))
         except BaseException as exc:
             dispatcher.close(call, None, exc)
             raise

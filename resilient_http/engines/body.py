@@ -252,14 +252,6 @@ def adopted(given: Any, backend: Backend) -> Any:
     return composed(given.status_code, lines, body, backend)
 
 
-def body_of(response: Any, backend: Backend) -> bytes | None:
-    """The body of a transport's response as it came, when it is here."""
-    stream = response.stream
-    if type(stream) is not backend.module.ByteStream:
-        return None
-    return bytes(stream._stream)  # noqa: SLF001 - to iterate over it costs as much as all else; a test tells if it goes
-
-
 def replayable(stream: Any, module: Any) -> bool:
     """Whether a request's body can be sent again, whole.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from resilient_http.call import Attempt
+from resilient_http.call import Attempt, Headers
 from resilient_http.engines.backend import Backend, never_sent
 from resilient_http.engines.network import Allowance
 from resilient_http.semantics import keep_alive
@@ -76,6 +76,24 @@ def headers_of(module: Any, fields: Iterable[tuple[bytes, bytes]]) -> Any:
     headers._list = [(name, name.lower(), value) for name, value in fields]
     headers._encoding = None
     return headers
+
+
+def lines_of(headers: Any) -> Headers:
+    """Header lines as text, names in lower case."""
+    # multi_items() finds out how they are encoded, for each name and value anew; `raw` is another list.
+    lines: list[tuple[bytes, bytes, bytes]] = headers._list  # noqa: SLF001 - a test tells if it goes
+    try:
+        return tuple([(name.decode("ascii"), value.decode("ascii")) for _, name, value in lines])
+    except UnicodeDecodeError:
+        return tuple(headers.multi_items())
+
+
+def body_of(response: Any, backend: Backend) -> bytes | None:
+    """The body of a transport's response as it came, when it is here."""
+    stream = response.stream
+    if type(stream) is not backend.module.ByteStream:
+        return None
+    return bytes(stream._stream)  # noqa: SLF001 - to iterate over it costs as much as all else; a test tells if it goes
 
 
 def failed(attempt: Attempt, error: BaseException, backend: Backend, *, watched: bool) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from resilient_http.call import Call, Headers
 from resilient_http.engines.backend import Backend
-from resilient_http.engines.body import adopted, body_of, composed, readable
+from resilient_http.engines.body import adopted, composed, readable
+from resilient_http.engines.exchange import body_of, lines_of
 from resilient_http.ports.beside import beside
 from resilient_http.state.outcome import Fault
 
@@ -55,13 +56,7 @@ class Messages:
 
     def lines(self, message: Any) -> Headers:
         """The header lines."""
-        headers = message.headers
-        try:
-            # multi_items() finds out how they are encoded, for each name and value anew; `raw` is another list.
-            lines = headers._list  # noqa: SLF001 - names as they came, and in lower case; a test tells if it goes
-            return tuple([(name.decode("ascii"), value.decode("ascii")) for _, name, value in lines])
-        except UnicodeDecodeError:
-            return tuple(headers.multi_items())
+        return lines_of(message.headers)
 
     def beside(self, store: Any, tell: Callable[[], Any]) -> None:
         """Have it called in another thread."""

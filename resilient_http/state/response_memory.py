@@ -63,9 +63,8 @@ class ResponseMemory:
             if size > self._size / LARGEST:
                 self._drop(key)
                 return
-            before = self._kept.get(key, NOTHING)
-            self._kept[key] = now + ttl, size, kept
-            self._kept.move_to_end(key)
+            before = self._kept.pop(key, NOTHING)
+            self._kept[key] = now + ttl, size, kept  # at the end, for it is the newest
             self._used += size - before[1]
             self._shrink()
 

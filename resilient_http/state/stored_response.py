@@ -26,7 +26,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 UNDERSTOOD = frozenset({200, 203, 204})
 HOP_BY_HOP = frozenset({  # section 3.1
@@ -110,7 +110,7 @@ def may_be_kept(method: str, asked: Mapping[str, str], status: int, told: Mappin
         return False
     if "cache-control" in asked and "no-store" in directives(asked["cache-control"]):
         return False
-    if "*" in told.get("vary", ""):
+    if "vary" in told and "*" in told["vary"]:
         return False
     return owned or not ("set-cookie" in told or has_credentials(asked))
 
@@ -138,7 +138,7 @@ def said(asked: Mapping[str, str], name: str) -> str:
     return ",".join(part.strip() for part in asked.get(name, "").split(","))
 
 
-class StoredResponse(NamedTuple):
+class StoredResponse:
     """A good answer that was kept.
 
     Attributes:
@@ -150,12 +150,27 @@ class StoredResponse(NamedTuple):
         vary: What the request that it answered said in the fields that Vary names.
     """
 
-    received: float
-    took: float
-    status: int
-    headers: Headers
-    body: bytes
-    vary: Headers = ()
+    __slots__ = ("body", "headers", "received", "status", "took", "vary")
+
+    def __init__(
+        self, received: float, took: float, status: int, headers: Headers, body: bytes, vary: Headers = ()
+    ) -> None:
+        self.received = received
+        self.took = took
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.vary = vary
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StoredResponse) and self._facts == other._facts
+
+    def __hash__(self) -> int:
+        return hash(self._facts)
+
+    @property
+    def _facts(self) -> tuple[object, ...]:
+        return self.received, self.took, self.status, self.headers, self.body, self.vary
 
     def current_age(self, wall_now: float) -> float:
         """Seconds since its origin made it, or vouched for it."""

@@ -9,7 +9,6 @@ before a fork counts what its parent did. See docs/observe.md.
 
 from __future__ import annotations
 
-import math
 import time
 import weakref
 from collections.abc import Callable, Iterable
@@ -205,8 +204,3 @@ def outcome_of(event: CallFinished) -> str:
         return REFUSALS.get(event.error, "failed")
     status = event.status or 0
     return "success" if status < 400 else "client_error" if status < 500 else "server_error"
-
-
-def given_and_left(started: float, expires: float, now: float) -> tuple[float | None, float | None]:
-    """Seconds that a call had of its deadline when it began, and has now; None and None without one."""
-    return (None, None) if expires == math.inf else (max(0.0, expires - started), expires - now)

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import pytest
 
 from resilient_http.errors import Cancelled, CircuitOpen, DeadlineExceeded, Saturated
@@ -20,11 +21,14 @@ FIXED = {"response": {"status": 203, "headers": {"X-From": "us"}, "body": {"pric
 ONCE = {"retry": None}
 
 
+PRICES = httpx.URL("http://payments/prices")
+
+
 @dataclass
 class Asked:
     """A request, as far as policies look at it."""
 
-    url: str = "http://payments/prices"
+    url: httpx.URL = PRICES
     headers: dict[str, str] = field(default_factory=dict)
     extensions: dict[str, Any] = field(default_factory=dict)
 
@@ -252,7 +256,7 @@ def test_the_last_good_answer_of_the_same_request():
     assert MARKER not in world.make(request=Asked()).response.headers
     world.port.run(until=world.port.now() + 0)
     made = world.spawn(at=30.0, request=Asked())
-    other = world.spawn(at=31.0, request=Asked("http://payments/others"))
+    other = world.spawn(at=31.0, request=Asked(httpx.URL("http://payments/others")))
     late = world.spawn(at=61.0, request=Asked())
     world.port.run()
     assert (made.status, made.response.body) == (200, b"old")
@@ -326,6 +330,14 @@ def test_tenants_that_only_the_host_header_tells_apart_do_not_get_each_others_an
         world.make(request=Asked(headers=mine))
         assert world.make(request=Asked(headers=yours)).status == 503
         assert world.make(request=Asked(headers=mine)).status == 200
+
+
+@pytest.mark.parametrize("other", ["https://payments/prices", "http://payments/price", "http://payments/prices?page=2"])
+def test_another_url_is_another_question(other):
+    world = stale(GOOD, 503)
+    world.make(request=Asked())
+    assert world.make(request=Asked(url=httpx.URL(other))).status == 503
+    assert world.make(request=Asked(url=httpx.URL("http://payments/prices#top"))).status == 200  # the same, elsewhere
 
 
 def test_a_host_that_middleware_gave_an_attempt_is_not_mixed_up_with_others():
@@ -410,11 +422,11 @@ class Outside:
 def test_a_store_outside_is_given_bytes_under_names_that_tell_nothing():
     store = Outside()
     world = stale(GOOD, 503, store=store)
-    world.make(request=Asked("http://payments/?token=secret"))
+    world.make(request=Asked(httpx.URL("http://payments/?token=secret")))
     ((key, value),) = store.kept.items()
     assert "secret" not in key
     assert isinstance(value, bytes)
-    assert world.make(request=Asked("http://payments/?token=secret")).response.body == b"old"
+    assert world.make(request=Asked(httpx.URL("http://payments/?token=secret"))).response.body == b"old"
     assert world.upstream.status(0.0)["stale"] is None
 
 

@@ -28,12 +28,12 @@ class P2C:
 
     Args:
         members: The endpoints.
-        load: What is compared, of an endpoint at an instant; Endpoint.load by default.
+        load: What is compared, of an endpoint at an instant; None for Endpoint.load().
     """
 
     __slots__ = ("_bounds", "_load", "_members")
 
-    def __init__(self, members: Sequence[Endpoint], load: Load = Endpoint.load) -> None:
+    def __init__(self, members: Sequence[Endpoint], load: Load | None = None) -> None:
         self._members = tuple(members)
         self._load = load
         even = len({member.weight for member in members}) <= 1
@@ -55,8 +55,7 @@ class P2C:
         if one is None or other is None:
             return one
         # Equally loaded, as all are while they are idle, the first drawn is taken: so the weights rule then too.
-        load = self._load
-        best = other if load(other, now) < load(one, now) else one
+        best = self._less(one, other, now)
         if best.penalty(now) > PENALISED and count > 2:
             drawn = [one, other]
             for _ in range(MORE):
@@ -64,8 +63,15 @@ class P2C:
                 if another is None or best.penalty(now) <= PENALISED:
                     break
                 drawn.append(another)
-                best = another if load(another, now) < load(best, now) else best
+                best = self._less(best, another, now)
         return best
+
+    def _less(self, one: Endpoint, other: Endpoint, now: float) -> Endpoint:
+        """The less loaded of the two."""
+        load = self._load
+        if load is None:
+            return other if other.load(now) < one.load(now) else one
+        return other if load(other, now) < load(one, now) else one
 
     def _draw(self, passed: Collection[Endpoint], rng: random.Random) -> Endpoint | None:
         """One that is not passed over, drawn by weight."""
