@@ -230,13 +230,16 @@ class AsyncLoan:
         self._closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        chunks: AsyncIterator[bytes] = self._noting() if self._lender.shared else aiter(self._stream)
-        return chunks
+        self._chunks: AsyncIterator[bytes] = aiter(self._stream)
+        return self if self._lender.shared else self._chunks
 
-    async def _noting(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            yield chunk
-        self._whole = True
+    async def __anext__(self) -> bytes:
+        """What comes next, of a connection that others have too; it is noted when that was all."""
+        try:
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            self._whole = True
+            raise
 
     async def aclose(self) -> None:
         """As SyncLoan.close(); what cuts it short gives the connection back too."""

@@ -28,6 +28,15 @@ def first_drips(server_of):
     return server_of([drip_body(0.05), answer(200, "ok")])
 
 
+def reclamations(told):
+    """What was told of them, which comes a moment after the permit came back."""
+    give_up = time.monotonic() + 10.0
+    while not any(isinstance(event, StreamReclaimed) for event in told):
+        assert time.monotonic() < give_up, "nobody was told"
+        time.sleep(0.01)
+    return [event for event in told if isinstance(event, StreamReclaimed)]
+
+
 @pytest.mark.parametrize("begun", [False, True], ids=["unread", "half read"])
 def test_a_stream_that_was_collected_gives_back_its_permit_and_its_connection(caller, fault_server, begun):
     server, told = first_drips(fault_server), []
@@ -46,7 +55,7 @@ def test_a_stream_that_was_collected_gives_back_its_permit_and_its_connection(ca
     status = resilience.status()["upstreams"]["payments"]
     assert (status["concurrency"]["in_flight"], status["endpoints"][0]["in_flight"]) == (0, 0)
     if not begun:  # else it may have been closed by an iterator of httpx's that was collected too
-        (reclaimed,) = [event for event in told if isinstance(event, StreamReclaimed)]
+        (reclaimed,) = reclamations(told)
         assert reclaimed.why == "the response was collected without having been closed"
     assert len(server.requests) == 2
 
@@ -76,7 +85,7 @@ def test_a_stream_that_nobody_reads_at_its_deadline_gives_them_back_and_says_so(
     text, waited = caller.run(resilience, body)
     assert text == "ok"
     assert waited < 1.0
-    (reclaimed,) = [event for event in told if isinstance(event, StreamReclaimed)]
+    (reclaimed,) = reclamations(told)
     assert reclaimed.why == "the response was neither read nor closed at its deadline"
     assert resilience.status()["upstreams"]["payments"]["concurrency"]["in_flight"] == 0
     assert len(server.requests) == 2
