@@ -37,9 +37,16 @@ test: $(READY)  ## Run the tests (PYTEST_ARGS="-k circuit -x" to choose)
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(PYTEST_ARGS)
 
 .PHONY: compiled
-compiled: pure  ## Compile what each call passes, in place, which takes a minute and a C compiler (docs/compiled.md)
+compiled: pure  ## Compile what each call passes, in place; it takes a C compiler and minutes (docs/compiled.md)
+	@command -v $${CC:-cc} >/dev/null || { echo "there is no C compiler ($${CC:-cc}); see docs/compiled.md" >&2; exit 1; }
+	@echo "compiling, takes two or three minutes ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check hatch-mypyc -c constraints.txt
-	@HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m hatchling build -t wheel --hooks-only
+	@# In a copy, because the build takes pyproject.toml away meanwhile.
+	@rm -rf build/compiled && mkdir -p build/compiled
+	@cp -pR pyproject.toml README.md LICENSE resilient_http resilient_http_django resilient_http_fastapi build/compiled
+	@cd build/compiled && HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(abspath $(BIN))/python -m hatchling build -t wheel --hooks-only
+	@cd build/compiled && find . -name '*.so' -exec cp -p --parents {} ../.. \;
+	@rm -rf build/compiled
 
 .PHONY: pure
 pure: $(READY)  ## Take away what `make compiled` has made
@@ -64,7 +71,7 @@ bench-tools: $(READY)  ## Install what the benchmarks compare with and load with
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[bench]' -c constraints.txt
 
 .PHONY: bench
-bench: bench-tools compiled  ## Run the benchmarks, compiled (80 minutes; BENCH="throughput tail" to choose) and make docs/performance.md
+bench: bench-tools compiled  ## Run the benchmarks, compiled (some ninety minutes; BENCH="throughput tail" to choose) and make docs/performance.md
 	@for script in $(BENCH); do echo "==> $$script"; $(BIN)/python benchmarks/$$script.py $(BENCH_ARGS) || exit 1; done
 	@$(BIN)/python benchmarks/page.py
 

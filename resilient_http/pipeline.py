@@ -36,7 +36,7 @@ from typing import Any
 
 from resilient_http.call import Attempt, Call
 from resilient_http.events import Hub
-from resilient_http.policies import AttemptPolicy, AttemptProceed, CallPolicy, CallProceed
+from resilient_http.policies import AttemptPolicy, AttemptProceed, CallPolicy, CallProceed, said_by
 from resilient_http.policies.adaptive import AdaptivePolicy
 from resilient_http.policies.balance import BalancePolicy
 from resilient_http.policies.chaos import ChaosPolicy
@@ -224,10 +224,11 @@ def _balance(settings: UpstreamSettings, upstream: Upstream, hub: Hub) -> Balanc
 
 def _key_of(balance: BalanceSettings) -> Callable[[Call], str | None] | None:
     """What calls have in common that go to one endpoint; None where nothing is asked for."""
-    name, function = balance.header, balance.key
+    name = balance.header
+    function: Callable[[Any], Any] | None = balance.key
     if name is not None:
         return lambda call: next((value for line, value in call.port.lines(call.request) if line == name), None)
-    return None if function is None else lambda call: _text(function(call.request))
+    return None if function is None else lambda call: _text(said_by(function, call.request))
 
 
 def _text(key: object) -> str | None:

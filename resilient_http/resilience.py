@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pybreaker
 
 from resilient_http.client import AsyncClient, Client
+from resilient_http.compiled import keep_modules
 from resilient_http.control import Control
 from resilient_http.engines.backend import load_backend
 from resilient_http.events import Hub, Listener
@@ -351,3 +352,4 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+keep_modules()  # all are loaded by now

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
+from resilient_http.compiled import mypyc_attr
 from resilient_http.engines.network import Allowance
 from resilient_http.engines.response_parser import ResponseParser
 from resilient_http.engines.wire import Head, Unsendable, check_length, head_of, whole
@@ -113,6 +114,7 @@ class Unseen:
 UNSEEN = Unseen()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Http11:
     """What sync and async do alike.
 

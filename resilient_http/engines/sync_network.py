@@ -81,7 +81,7 @@ class SyncStream:
         given: bytes = data
         return given
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    def write(self, buffer: Any, timeout: float | None = None) -> None:
         """Write, at most to the deadline; first replace a connection that is about to be closed."""
         if self.watch.multiplexed:
             # Another request's write may carry what this one has queued.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PIECE = 262144  # bytes of a large body that are written at once
 LONGEST = 19  # digits of a Content-Length
@@ -68,8 +68,8 @@ def head_of(method: bytes, target: bytes, fields: Sequence[tuple[bytes, bytes]])
     return Head(data, length, closes)
 
 
-def chunked(data: bytes) -> bytes:
-    """One chunk of a chunked body; nothing for no data, which would end it."""
+def chunked(data: Any) -> bytes:
+    """One chunk of a chunked body, of whatever is like bytes; nothing for no data, which would end it."""
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 

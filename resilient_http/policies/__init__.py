@@ -14,6 +14,20 @@ CallProceed = Callable[[Call], Awaitable[Any]]
 AttemptProceed = Callable[[Attempt], Awaitable[Any]]
 
 
+def said_by(function: Callable[..., Any], *what: Any) -> Any:
+    """What a function of the user's says.
+
+    Raises:
+        RuntimeError: It let a StopIteration out, which would end the coroutine that asks it, with no word of it.
+    """
+    try:
+        return function(*what)
+    except StopIteration as exc:
+        error = RuntimeError(f"{getattr(function, '__qualname__', function)} raised StopIteration")
+        error.__cause__ = exc  # once more: compiled code does not heed `from`
+        raise error from exc
+
+
 class CallPolicy(Protocol):
     """A layer around a call."""
 

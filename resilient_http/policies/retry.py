@@ -25,7 +25,7 @@ from resilient_http.call import Call, Reply
 from resilient_http.errors import Refused
 from resilient_http.events import Hub, Observed, RetryScheduled, RetrySuppressed
 from resilient_http.journal import Entry
-from resilient_http.policies import CallProceed
+from resilient_http.policies import CallProceed, said_by
 from resilient_http.semantics import DEPENDENCY_DOWN, RETRYABLE_STATUSES, THROTTLED, TOO_MANY, retry_after
 from resilient_http.state.backoff import Backoff
 from resilient_http.state.endpoints import Endpoints
@@ -37,8 +37,8 @@ KEEP_WITHIN = 0.5  # seconds that reading the rest of a response may take that i
 TRANSIENT = frozenset({Fault.UNREACHABLE, Fault.TIMEOUT, Fault.BROKEN, Fault.LOCAL})
 FATAL = frozenset({Fault.UNTRUSTED, Fault.INVALID, Fault.CANCELLED})
 
-Classify = Callable[[Any], bool | None]
-"""A response or an exception: True to repeat it, False not to, None for no opinion."""
+Classify = Callable[[Any], Any]
+"""A response or an exception: True, or what counts as true, to repeat it, False not to, None for no opinion."""
 
 Refusal = tuple[str, str]
 """Why an attempt is not repeated: in a word, for counting, and for a person."""
@@ -132,13 +132,20 @@ class RetryPolicy:
     async def _ask(self, classify: Classify, call: Call, response: Any, error: Exception | None) -> bool | None:
         if error is not None and call.newest.fault in FATAL:
             return None  # it is not repeated whatever it says
+        said, failure = None, None
         try:
-            return classify(error if response is None else call.port.readable(call, response))
-        except BaseException as exc:
-            call.foreign = exc is not error  # else it has raised again what it was given
+            said = said_by(classify, error if response is None else call.port.readable(call, response))
+        except BaseException as exc:  # noqa: BLE001 - raised again below: nothing compiled waits where it handles one
+            failure = exc
+        if failure is None:
+            return None if said is None else bool(said)
+        try:
+            call.foreign = failure is not error  # else it has raised again what it was given
             if response is not None:
                 await call.port.set_aside(response, 0.0)  # nobody will read it
-            raise
+            raise failure
+        finally:
+            failure = None  # else it, its traceback and this frame would hold each other
 
     def _failed(self, call: Call, entry: Entry, error: Exception | None, asked: bool | None) -> bool:
         """Whether the attempt ended in something that is repeated. What `classify` said, if anything, is `asked`."""

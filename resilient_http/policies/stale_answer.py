@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from resilient_http.call import Call
+from resilient_http.policies import said_by
 from resilient_http.state.response_memory import ResponseMemory
 from resilient_http.state.stored_response import (
     StoredResponse,
@@ -30,7 +31,7 @@ from resilient_http.state.tally import Tally
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, section 9.2.1
 SAYS_NOTHING = frozenset({408, 429})  # of the 4xx: they speak of time and load, not of the resource
 
-Key = Callable[[Any], str | None]
+Key = Callable[[Any], Any]
 """A request: whose answer it is, in a word, or None (or "") to keep none."""
 
 
@@ -150,9 +151,11 @@ class StaleAnswer:
 
     def _key_of(self, call: Call, asked: dict[str, str]) -> str | None:
         request = call.request
-        owner: str | None = ""
+        if request is not None and "target" in request.extensions:  # it asks for something else than its URL says
+            return None
+        owner: Any = ""
         if self._key is not None:
-            owner = self._key(request)
+            owner = said_by(self._key, request)
             if owner is None or owner == "":  # nobody's, or it could not tell
                 return None
         # The target's URI is the Host header's too (RFC 9110, section 7.1): two tenants at one URL are not each other.

@@ -38,14 +38,14 @@ class TimeoutPolicy:
                 self._narrow(attempt, asked)
         return proceed(attempt)
 
-    def _narrow(self, attempt: Attempt, asked: Mapping[str, float | None]) -> None:
+    def _narrow(self, attempt: Attempt, asked: Mapping[str, Any]) -> None:
         """Apply the caller's own `timeout=`: it may shorten a phase, never lengthen one."""
         narrowed = None
         for name, own in self._phases.items():
             limit = asked.get(name)
             if limit is not None and (own is None or limit < own):
                 narrowed = narrowed or dict(self._phases)
-                narrowed[name] = limit
+                narrowed[name] = float(limit)
         if narrowed is not None:
             attempt.phases = narrowed
             attempt.narrowed = True

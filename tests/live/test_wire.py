@@ -284,6 +284,23 @@ def test_what_servers_could_take_for_two_requests_is_refused(caller, fault_serve
     assert server.requests == []
 
 
+@pytest.mark.parametrize("headers", [{}, {"Content-Length": "6"}], ids=["chunked", "of a length"])
+def test_a_body_may_come_in_pieces_of_whatever_is_like_bytes(caller, fault_server, headers):
+    server = fault_server(echo())
+    pieces = [b"ab", bytearray(b"cd"), memoryview(b"ef")]
+
+    async def in_turn():
+        for piece in pieces:
+            yield piece
+
+    async def body(client):
+        content = iter(pieces) if caller.kind == "sync" else in_turn()
+        return (await client.post("http://payments/", content=content, headers=headers)).status_code
+
+    assert caller.run(caller.resilience(upstream(server.url)), body) == 200
+    assert server.requests[0].body == b"abcdef"
+
+
 def test_another_scheme_is_refused_as_by_the_default_engine(caller, fault_server):
     server = fault_server(echo())
 

@@ -323,6 +323,12 @@ def test_requests_with_credentials_need_a_key():
     assert world.make(request=Asked(headers=none)).status == 503
 
 
+def test_a_key_may_be_anything_that_can_be_written_down():
+    world = stale(GOOD, 503, key=lambda request: 42)
+    world.make(request=Asked())
+    assert world.make(request=Asked()).status == 200
+
+
 def test_tenants_that_only_the_host_header_tells_apart_do_not_get_each_others_answers():
     mine, yours = ({"host": name} for name in ("mine", "yours"))
     for own in ({}, {"key": lambda request: "everybody"}, {"store": Outside()}):

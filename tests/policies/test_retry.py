@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from email.utils import formatdate
 
 import pytest
@@ -527,6 +528,14 @@ def test_a_function_of_the_users_is_asked_first():
     assert upstream.make().status_code == 503
     assert [entry.decision for entry in upstream.entries] == ["retry", "return"]
     assert seen[0] is reply
+
+
+@pytest.mark.parametrize(("said", "attempts"), [("busy", 2), (3, 2), (re.match("b", "busy"), 2), ("", 1), (0, 1)])
+def test_what_it_says_counts_by_whether_it_is_true(said, attempts):
+    _, classify = answers_in_turn(said, False)
+    upstream = Upstream(503, 200, classify=classify)
+    upstream.make()
+    assert len(upstream.entries) == attempts
 
 
 def test_without_an_opinion_of_its_the_statuses_and_faults_decide():
