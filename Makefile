@@ -112,4 +112,5 @@ format: $(READY)  ## Format the code and sort its imports
 clean:  ## Remove the virtual environments, builds and caches
 	@rm -rf .venv .venv-* build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache
+	@find . -name '*.so' -delete
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -163,7 +163,22 @@ class Port(Protocol):
         """
 
 
-class Call:
+class Remembering:
+    """What code of the user's may keep things of its own on; it costs nothing until somebody does."""
+
+    __slots__ = ("_memory",)
+
+    _memory: dict[str, Any] | None
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What that code remembers, by names that are surely its own."""
+        if self._memory is None:
+            self._memory = {}
+        return self._memory
+
+
+class Call(Remembering):
     """One logical request on its way. It belongs to one thread or task.
 
     Attributes:
@@ -198,7 +213,7 @@ class Call:
     """
 
     __slots__ = (
-        "_memory", "arrived", "at_once", "budget", "cancellation", "chaos", "closed", "entry",
+        "arrived", "at_once", "budget", "cancellation", "chaos", "closed", "entry",
         "expires", "foreign", "headers", "journal", "key", "keys", "made", "method", "owner", "port", "priority",
         "reached", "record", "repeatable", "repeated", "replayable", "request", "route", "secure", "signed", "span",
         "spent", "started", "streamed", "traced_around", "tried", "upstream", "worn",
@@ -237,15 +252,7 @@ class Call:
         self.traced_around = False
         self.made = 0
         self.route = self.request = self.span = self.spent = self.cancellation = self.priority = self.chaos = None
-        self.key = self.entry = self.arrived = self.record = self.worn = None
-        self._memory: dict[str, Any] | None = None
-
-    @property
-    def memory(self) -> dict[str, Any]:
-        """What code of the user's remembers of this call, by names that are surely its own."""
-        if self._memory is None:
-            self._memory = {}
-        return self._memory
+        self.key = self.entry = self.arrived = self.record = self.worn = self._memory = None
 
     def bound(self, expires: float, budget: float) -> None:
         """Apply a deadline; the one that ends first wins."""
@@ -315,7 +322,7 @@ class Call:
         return self.entry
 
 
-class Attempt:
+class Attempt(Remembering):
     """One try of a call at one endpoint. The socket it runs on knows it, through its timeouts.
 
     Attributes:
@@ -338,7 +345,7 @@ class Attempt:
     """
 
     __slots__ = (
-        "_at_end", "_memory", "call", "ending", "endpoint", "entry", "error", "excused", "expires",
+        "_at_end", "call", "ending", "endpoint", "entry", "error", "excused", "expires",
         "fault", "grip", "headers", "headers_took", "hedge", "hurried", "lost", "narrowed", "patience", "permit",
         "phases", "raced", "sent", "stalled", "started", "status", "streaming", "trace",
     )  # fmt: skip
@@ -372,14 +379,7 @@ class Attempt:
         call.made += 1
         self._at_end: list[Callable[[Attempt, float], object]] = []
         self.ending = [True]  # popped by whoever ends it: one step, so that two threads cannot both
-        self._memory: dict[str, Any] | None = None
-
-    @property
-    def memory(self) -> dict[str, Any]:
-        """What code of the user's remembers of this attempt, by names that are surely its own."""
-        if self._memory is None:
-            self._memory = {}
-        return self._memory
+        self._memory = None
 
     @property
     def number(self) -> int:

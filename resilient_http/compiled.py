@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.machinery import ExtensionFileLoader
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def keep_modules() -> None:
     compiled = [
         module
         for name, module in list(sys.modules.items())
-        if name.startswith(f"{__package__}.") and not str(getattr(module, "__file__", ".py")).endswith(".py")
+        if name.startswith(f"{__package__}.") and isinstance(module.__loader__, ExtensionFileLoader)
     ]
     if compiled:
         import ctypes  # noqa: PLC0415 - only where something is compiled

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from resilient_http.call import Call, Port
 from resilient_http.engines.backend import Backend
 from resilient_http.engines.body import replayable, sendable_at_once
-from resilient_http.errors import NoEndpoint, ResilienceError
+from resilient_http.errors import NoEndpoint, ResilienceError, because
 from resilient_http.events import CallFinished, Hub
 from resilient_http.journal import attach_journal
 from resilient_http.scope import EMPTY, Scope, current_scope
@@ -206,8 +206,7 @@ class Dispatcher:
         error = self.backend.dress(exc)
         try:
             if error is not exc:
-                error.__cause__ = exc.__cause__  # once more: compiled code does not heed `from`
-                raise error from exc.__cause__
+                raise because(error, exc.__cause__) from exc.__cause__
             raise exc
         finally:
             del error  # else it, its traceback and this frame would hold each other

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 import pybreaker
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 TOLD = 100  # mistakes that one message tells
 LONGEST_KEY = 200  # characters of a key that are shown
+
+Raised = TypeVar("Raised", bound=BaseException)
 
 
 class ResilienceError(Exception):
@@ -161,3 +163,9 @@ def suggestion(known: tuple[str, ...]) -> str:
     if not known:
         return ""
     return f"; did you mean {known[0]}?" if len(known) == 1 else f"; known: {', '.join(known)}"
+
+
+def because(error: Raised, cause: BaseException | None) -> Raised:
+    """The error, with its cause: of a `raise ... from`, compiled code heeds no more than the `raise`."""
+    error.__cause__ = cause
+    return error

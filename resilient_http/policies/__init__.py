@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from resilient_http.call import Attempt, Call
+from resilient_http.errors import because
 
 CallProceed = Callable[[Call], Awaitable[Any]]
 AttemptProceed = Callable[[Attempt], Awaitable[Any]]
@@ -23,9 +24,8 @@ def said_by(function: Callable[..., Any], *what: Any) -> Any:
     try:
         return function(*what)
     except StopIteration as exc:
-        error = RuntimeError(f"{getattr(function, '__qualname__', function)} raised StopIteration")
-        error.__cause__ = exc  # once more: compiled code does not heed `from`
-        raise error from exc
+        name = getattr(function, "__qualname__", function)
+        raise because(RuntimeError(f"{name} raised StopIteration"), exc) from exc
 
 
 class CallPolicy(Protocol):

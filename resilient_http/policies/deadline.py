@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resilient_http.call import Call
-from resilient_http.errors import Refused
+from resilient_http.errors import Refused, because
 from resilient_http.policies import CallProceed
 from resilient_http.state.outcome import Fault
 
@@ -32,9 +32,7 @@ class DeadlinePolicy:
             return await proceed(call)
         except Exception as exc:
             if call.overdue(call.port.now()) and _caused_by_waiting(call, exc):
-                exceeded = call.exceeded()
-                exceeded.__cause__ = exc  # once more: compiled code does not heed `from`
-                raise exceeded from exc
+                raise because(call.exceeded(), exc) from exc
             raise
 
 

@@ -329,6 +329,15 @@ def test_a_key_may_be_anything_that_can_be_written_down():
     assert world.make(request=Asked()).status == 200
 
 
+def test_a_request_for_another_target_than_its_url_says_is_left_alone():
+    world = stale(GOOD, GOOD, 503)
+    other = {"target": b"/others"}
+    world.make(request=Asked())
+    world.make(request=Asked(extensions=other))
+    assert world.make(request=Asked(extensions=other)).status == 503
+    assert world.make(request=Asked()).status == 200
+
+
 def test_tenants_that_only_the_host_header_tells_apart_do_not_get_each_others_answers():
     mine, yours = ({"host": name} for name in ("mine", "yours"))
     for own in ({}, {"key": lambda request: "everybody"}, {"store": Outside()}):

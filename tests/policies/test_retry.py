@@ -538,6 +538,15 @@ def test_what_it_says_counts_by_whether_it_is_true(said, attempts):
     assert len(upstream.entries) == attempts
 
 
+def test_a_stop_iteration_of_its_is_an_error_that_names_it():
+    def first_busy(outcome):
+        return next(iter(()))
+
+    with pytest.raises(RuntimeError, match="first_busy raised StopIteration") as caught:
+        Upstream(503, 200, classify=first_busy).make()
+    assert isinstance(caught.value.__cause__, StopIteration)
+
+
 def test_without_an_opinion_of_its_the_statuses_and_faults_decide():
     _, classify = answers_in_turn(None, None, None)
     upstream = Upstream(503, Failed(Fault.BROKEN), 200, classify=classify)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
@@ -55,6 +56,11 @@ def test_a_caller_may_shorten_a_phase():
     attempt = limited(TimeoutPolicy(3.0, PHASES), asked={"connect": 5.0, "read": 0.5, "write": 3.0, "pool": None})
     assert attempt.phases == {**PHASES, "read": 0.5}
     assert attempt.narrowed
+
+
+def test_what_a_caller_asks_may_be_any_number():
+    phases = limited(TimeoutPolicy(3.0, PHASES), asked={"read": Decimal("0.5")}).phases
+    assert (type(phases["read"]), phases["read"]) == (float, 0.5)
 
 
 def test_a_caller_cannot_lengthen_one():
