@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextvars
 import signal
+import sys
 import threading
 import time
+import traceback
+from concurrent.futures import Future
 
 import httpx
 import pybreaker
@@ -318,15 +321,26 @@ class Interrupted(BaseException):
 
 @pytest.fixture
 def interrupting():
-    """Has the main thread raise Interrupted, once; to be called half-way, from any thread."""
-    once = iter([Interrupted])
+    """Has the main thread raise Interrupted in its waiting, once; to be called half-way, from another thread.
+
+    In its waiting, because what a handler raises in a weakref's callback is lost, and a thread begins with some.
+    """
+    once = iter([True])
 
     def interrupt(*_):
-        for error in once:
-            raise error
+        raise Interrupted
+
+    def waits():
+        frame = sys._current_frames()[threading.main_thread().ident]
+        return any(frame.f_code is Future.result.__code__ for frame, _ in traceback.walk_stack(frame))
+
+    def interrupting():
+        for _ in once:
+            soon(waits)
+            signal.raise_signal(signal.SIGUSR1)
 
     before = signal.signal(signal.SIGUSR1, interrupt)
-    yield lambda: signal.raise_signal(signal.SIGUSR1)
+    yield interrupting
     signal.signal(signal.SIGUSR1, before)
 
 
