@@ -19,6 +19,7 @@ class Patience:
     Args:
         timeout: The operation's timeout, an Allowance of its attempt.
         late: The exception for when it is too late.
+        started: When it began (monotonic); None for now.
         clamped: Whether the deadline counts.
         alone: Whether nobody else waits on the same connection, so that it can be cut for this attempt.
 
@@ -29,9 +30,15 @@ class Patience:
     __slots__ = ("_allowed", "_attempt", "_late", "_started", "_timeout", "grip")
 
     def __init__(
-        self, timeout: float | None, late: Callable[[str], Exception], *, clamped: bool = True, alone: bool = True
+        self,
+        timeout: float | None,
+        late: Callable[[str], Exception],
+        *,
+        started: float | None = None,
+        clamped: bool = True,
+        alone: bool = True,
     ) -> None:
-        self._started = time.monotonic()
+        self._started = time.monotonic() if started is None else started
         self._timeout = timeout
         self._late = late
         self._allowed = clamp(timeout, self._started) if clamped else unclamped(timeout)
@@ -83,7 +90,7 @@ def in_time(
 
 
 def tried(broken: Callable[[str], Exception], operation: Callable[..., T], argument: Any) -> T:
-    """What an operation gives that does not wait."""
+    """What an operation gives that nobody can cut short."""
     try:
         return operation(argument)
     except OSError as exc:

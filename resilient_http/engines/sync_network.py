@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from resilient_http.engines.dial import begin, is_readable
-from resilient_http.engines.eager_socket import EagerSocket
+from resilient_http.engines.eager_socket import MOMENT, EagerSocket
 from resilient_http.engines.network import (
     STAGGER,
     Watch,
@@ -30,6 +30,7 @@ from resilient_http.engines.tls_in_tls import TlsInTls
 
 CLOSED = "the connection was closed meanwhile"
 PIECE = 65536  # bytes handed to the kernel at once, at most
+AT_EASE = 2 * MOMENT  # seconds; with fewer, the kernel's own timeout is too coarse
 
 
 class SyncStream:
@@ -68,11 +69,13 @@ class SyncStream:
         broken = self._core.ReadError
         self._enter(broken)
         try:
-            data, receive = None, sock.recv
-            if self._at_once(timeout):
-                data, receive = tried(broken, sock.recv_now, max_bytes), sock.recv_later
+            data, receive, started = None, sock.recv, time.monotonic()
+            spare = self._spare(timeout, started)
+            if spare > 0:
+                data = tried(broken, sock.recv_soon if spare > AT_EASE else sock.recv_now, max_bytes)
+                receive = sock.recv_later
             if data is None:
-                patience = Patience(timeout, self._core.ReadTimeout, clamped=alone, alone=alone)
+                patience = Patience(timeout, self._core.ReadTimeout, started=started, clamped=alone, alone=alone)
                 data = in_time(sock, patience, broken, receive, max_bytes)
         finally:
             self._leave()
@@ -97,7 +100,7 @@ class SyncStream:
         self._enter(broken)
         try:
             sent = 0
-            if len(buffer) <= PIECE and self._at_once(timeout):
+            if len(buffer) <= PIECE and self._spare(timeout, time.monotonic()) > 0:
                 self.watch.sending(timeout)
                 sent = tried(broken, self._sock.send_now, buffer)
             if sent < len(buffer):
@@ -116,12 +119,12 @@ class SyncStream:
             sent = in_time(self._sock, patience, broken, self._sock.send, unsent[:PIECE])
             unsent = unsent[sent:]
 
-    def _at_once(self, timeout: float | None) -> bool:
-        """Whether an operation may be tried that does not wait: there is time, and nobody who could cut it short."""
+    def _spare(self, timeout: float | None, now: float) -> float:
+        """Seconds for which an operation may wait where nobody can cut it short; none where somebody could."""
         if type(self._sock) is not EagerSocket or cancellable(timeout) is not None:
-            return False
-        allowed = clamp(timeout, time.monotonic())
-        return allowed is None or allowed > 0
+            return 0.0
+        allowed = clamp(timeout, now)
+        return math.inf if allowed is None else allowed
 
     def close(self) -> None:
         """Close the connection; under another thread that waits in it, that thread is woken and closes it.
@@ -302,4 +305,4 @@ def sever(sock: Any) -> None:
 def _under_tls(sock: Any, context: ssl.SSLContext, server_name: str | None) -> Any:
     if isinstance(sock, (ssl.SSLSocket, TlsInTls)):
         return TlsInTls(sock, context, server_name)
-    return context.wrap_socket(sock, server_hostname=server_name, do_handshake_on_connect=False)
+    return context.wrap_socket(sock.never_blocks(), server_hostname=server_name, do_handshake_on_connect=False)
