@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.builds import IS_COMPILED, THROWS_AS_MYPYC
 from tests.live.browser import Browser, find_chromium
 from tests.live.dnsmasq import Dnsmasq, find_dnsmasq
 from tests.live.etcd import Etcd, find_etcd
@@ -24,6 +25,12 @@ from tests.live.servers import FaultServer, Script, full_backlog, refused_url
 from tests.live.tls import TlsAuthority
 
 _THREADS_END_WITHIN = 2.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings are errors, but for one of the compiled build's."""
+    if IS_COMPILED:
+        config.addinivalue_line("filterwarnings", THROWS_AS_MYPYC)
 
 
 @pytest.fixture(params=["httpx", "httpx2"])
