@@ -108,7 +108,7 @@ class Control:
         waits = partial(beats.begin, threaded=True, name="switches")
         self.switching = Switching(hub, waits, self._settle, thrown)
         self._sharing = None if settings.shared is None else Sharing(settings.shared, hub)
-        self._registry = Registry(self._all_named(settings), self._unnamed, self._retire)
+        self._registry = Registry(self._all_named(settings), settings.unnamed_upstreams, self._unnamed, self._retire)
         self.dispatcher = Dispatcher(backend, self._registry, hub, observers)
         for name in settings.guards:
             self.guarded(name)
@@ -161,6 +161,7 @@ class Control:
             before = {name: upstream.discovery for name, upstream in self._registry.named.items()}
             self.settings, self.enabled = settings, _enabled(settings)
             self._notice(settings)
+            self._registry.limit = settings.unnamed_upstreams
             gone = self._arrange()
         for upstream in gone:
             for member in upstream.endpoints.members:

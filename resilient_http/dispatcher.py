@@ -162,16 +162,21 @@ class Dispatcher:
 
     async def hop(self, call: Call, request: Any) -> Any:
         """One pass of the call: request in, response out. Exceptions of ours are the backend's too."""
+        url = request.url
         try:
-            upstream = self.registry.find(request.url)
-            call.route = None if upstream.routes is None else _route_of(upstream, request)
-            pipeline = upstream.pipeline_of(request.extensions.get(EXTENSION), call.route)
-            if call.upstream and call.upstream != upstream.name:
-                self._leave_behind(call, upstream, request)
-            if call.worn is not None:
-                _take_back(call, upstream, request)
-            self._enter(call, upstream, pipeline, request)
-            response = await pipeline.run(call)
+            upstream = self.registry.find(url, entering=1)
+            try:
+                call.route = None if upstream.routes is None else _route_of(upstream, request)
+                pipeline = upstream.pipeline_of(request.extensions.get(EXTENSION), call.route)
+                if call.upstream and call.upstream != upstream.name:
+                    self._leave_behind(call, upstream, request)
+                if call.worn is not None:
+                    _take_back(call, upstream, request)
+                self._enter(call, upstream, pipeline, request)
+                response = await pipeline.run(call)
+            finally:
+                if not upstream.named:
+                    self.registry.leave(url)
         except ResilienceError as exc:
             self._raise_dressed(exc)
         response.extensions[EXTENSION] = call.journal
@@ -180,7 +185,7 @@ class Dispatcher:
         if not call.replayable:
             call.spent = request.stream
         if upstream.named and 300 <= response.status_code < 400 and "location" in response.headers:
-            self._map_back(response, upstream, request.url)
+            self._map_back(response, upstream, url)
         return response
 
     def _leave_behind(self, call: Call, upstream: Upstream, request: Any) -> None:

@@ -52,6 +52,7 @@ from resilient_http.settings.validation import (
     settings_error,
     wrong_names,
 )
+from resilient_http.settings.values import Count
 from resilient_http.settings.watch import WatchSettings
 
 __all__ = ["Settings", "UpstreamSettings"]
@@ -69,6 +70,8 @@ class Settings(Model):
         inbound: See InboundSettings.
         misplaced: See MisplacedSettings.
         zone: Where this process stands; endpoints of that zone are preferred. None for no preference.
+        unnamed_upstreams: Most origins that no upstream is named for, and that have state of their own; beyond it the one
+            unused for longest is forgotten, never one in use.
         shared: See SharedSettings; None for a process that shares nothing with others. Needs the extra `redis`.
         watch: See WatchSettings; None for settings that nothing changes from afar.
         telemetry: See TelemetrySettings.
@@ -90,6 +93,7 @@ class Settings(Model):
     inbound: InboundSettings = InboundSettings()
     misplaced: MisplacedSettings = MisplacedSettings()
     zone: Zone | None = None
+    unnamed_upstreams: Count = 1000
     shared: Annotated[SharedSettings | None, NEW_PROCESS] = None
     watch: Annotated[WatchSettings | None, NEW_PROCESS] = None
     telemetry: Annotated[TelemetrySettings, NEW_PROCESS] = TelemetrySettings()

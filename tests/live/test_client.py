@@ -304,14 +304,6 @@ def test_switched_off_it_is_plain_httpx_with_the_same_api(fault_server):
     assert len(server.requests) == 20
 
 
-def test_ten_thousand_origins_hold_bounded_state():
-    engine = httpx.MockTransport(lambda _: httpx.Response(200))
-    with Resilience() as resilience, resilience.client(transport=engine) as client:
-        for number in range(1500):
-            client.get(f"http://host-{number}.example/")
-        assert len(resilience.status()["upstreams"]) == 1000
-
-
 def test_status_is_json_and_names_what_calls_go_by(fault_server):
     server = fault_server(answer(200))
     with Resilience(upstream(server.url)) as resilience, resilience.client() as client:

@@ -114,6 +114,7 @@ def test_the_defaults_at_the_root_are_those_of_the_design():
         "backend": "httpx",
         "engine": "default",
         "zone": None,
+        "unnamed_upstreams": 1000,
         "inbound": {
             "timeout": 10.0,
             "deadline_headers": ({"name": "x-envoy-expected-rq-timeout-ms", "unit": "ms"},),

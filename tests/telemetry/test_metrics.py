@@ -178,10 +178,9 @@ def test_unnamed_upstreams_are_one_however_many_there_are(fault_server, measured
     assert measured.of("endpoints")["other", "healthy"] == 3
 
 
-def test_what_a_dropped_unnamed_upstream_counted_stays(fault_server, measured, monkeypatch):
-    monkeypatch.setattr("resilient_http.upstreams.registry.UNNAMED", 1)
+def test_what_a_dropped_unnamed_upstream_counted_stays(fault_server, measured):
     nodes = [fault_server(answer(503)) for _ in range(3)]
-    resilience = Resilience({"defaults": {"retry": {**QUICK, "max_attempts": 2}}})
+    resilience = Resilience({"unnamed_upstreams": 1, "defaults": {"retry": {**QUICK, "max_attempts": 2}}})
     with resilience, resilience.client() as client:
         for node in nodes:
             client.get(node.url)
