@@ -43,6 +43,7 @@ from resilient_http_django.clients import ATTRIBUTE, state_of  # noqa: E402
 from resilient_http_fastapi.middleware import RequestState  # noqa: E402
 
 Make = Callable[[], object]
+OWN = {"X-Tenant": "blue"}
 
 
 def sync_contenders() -> dict[str, Make]:
@@ -51,6 +52,7 @@ def sync_contenders() -> dict[str, Make]:
     return {
         "httpx.Client(transport=...)": lambda: httpx.Client(transport=transport),
         "resilience.client(scope=...)": lambda: resilience.client(scope=bounds),
+        "resilience.client(headers=..., timeout=...)": lambda: resilience.client(headers=OWN, timeout=2.0),
         "Django: get_client(request)": lambda: get_client(anew(request)),
         "FastAPI: get_sync_client": lambda: RequestState(resilience, bounds).client(),
     }
@@ -62,6 +64,7 @@ def async_contenders() -> dict[str, Make]:
     return {
         "httpx.AsyncClient(transport=...)": lambda: httpx.AsyncClient(transport=transport),
         "resilience.async_client(scope=...)": lambda: resilience.async_client(scope=bounds),
+        "resilience.async_client(headers=..., timeout=...)": lambda: resilience.async_client(headers=OWN, timeout=2.0),
         "Django: get_async_client(request)": lambda: get_async_client(anew(request)),
         "FastAPI: get_client": lambda: RequestState(resilience, bounds).async_client(),
     }

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from resilient_http.console.console import Console
 
 SCOPED = {"scope", "base_url"}  # the options of a client for one inbound request
+# What can also be set once it is there.
+SETTABLE = {"auth", "cookies", "follow_redirects", "headers", "max_redirects", "params", "timeout"}
+LIGHT = SCOPED | SETTABLE
 MODELS = 100  # base_urls of such clients that are remembered
 
 
@@ -311,16 +314,19 @@ class Resilience:
             act(self)
 
     def _client(self, kind: Any, options: dict[str, Any]) -> Any:
-        """A client; those that frameworks make, one for each inbound request, are made after a model."""
+        """A client; those that are made for each inbound request are made after a model."""
         base_url = options.get("base_url", "")
-        if not options.keys() <= SCOPED or type(base_url) is not str or "@" in base_url:  # credentials are not kept
+        if not options.keys() <= LIGHT or type(base_url) is not str or "@" in base_url:  # credentials are not kept
             return kind(self, **options)
         model = self._models.get((kind, base_url))
         if model is None:
             model = kind(self, base_url=base_url)
             if len(self._models) < MODELS:
                 self._models[kind, base_url] = model
-        return kind.like(model, self, options.get("scope"))
+        client = kind.like(model, self, options.get("scope"))
+        for name in options.keys() & SETTABLE:
+            setattr(client, name, options[name])
+        return client
 
     def _over_backend(self, name: str, default: Any) -> Any:
         if self._backend.name == "httpx":

@@ -1,9 +1,11 @@
 """A client that is bound to an inbound request keeps its deadline and trace wherever it is used."""
 
 import enum
+import re
 import threading
 import time
 
+import httpx
 import pytest
 
 from resilient_http import DeadlineExceeded, Resilience, Scope, deadline, detached, enter_scope
@@ -121,8 +123,21 @@ def test_a_call_in_a_detached_block_outlives_the_spent_deadline_of_its_client(fa
             assert client.get(server.url).status_code == 200
 
 
+SET = {
+    "auth": ("ada", "sesame"),
+    "cookies": {"session": "1"},
+    "follow_redirects": True,
+    "headers": {"X-Tenant": "blue", "Accept": "application/json"},
+    "max_redirects": 3,
+    "params": {"page": "1"},
+    "timeout": 2.0,
+}
+
+
 @pytest.mark.parametrize("kind", ["Client", "AsyncClient"])
-@pytest.mark.parametrize("options", [{}, {"base_url": "http://payments/v1"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"base_url": "http://payments/v1"}, *({name: value} for name, value in SET.items()), SET], ids=str
+)
 def test_a_client_that_is_made_after_a_model_shares_nothing_that_can_be_changed(backend, kind, options):
     resilience = Resilience({"backend": backend})
     make = {"Client": resilience.client, "AsyncClient": resilience.async_client}[kind]
@@ -133,9 +148,22 @@ def test_a_client_that_is_made_after_a_model_shares_nothing_that_can_be_changed(
     unchangeable = (str, int, bool, type(None), type(one.base_url), type(one.params), enum.Enum)
     shared = [name for name, value in vars(one).items() if value is vars(other)[name]]
     assert [name for name in shared if not isinstance(vars(one)[name], unchangeable)] == ["_host"]
-    assert (one.base_url, one.timeout, one.headers, dict(one.cookies), one.event_hooks) == (
-        made_by_httpx.base_url, made_by_httpx.timeout, made_by_httpx.headers, {}, made_by_httpx.event_hooks,
-    )  # fmt: skip
+    assert facts(one) == facts(made_by_httpx)
+
+
+@pytest.mark.parametrize("options", [{"auth": 7}, {"headers": 7}, {"params": 7}], ids=str)
+def test_options_that_httpx_refuses_are_refused_in_its_words(backend, options):
+    resilience = Resilience({"backend": backend})
+    with pytest.raises((TypeError, AttributeError)) as said:
+        type(resilience.client())(resilience, **options)
+    with pytest.raises(said.type, match=re.escape(str(said.value))):
+        resilience.client(**options)
+
+
+def facts(client):
+    own = ("base_url", "timeout", "headers", "params", "follow_redirects", "max_redirects", "event_hooks")
+    auth = client.auth and next(client.auth.auth_flow(httpx.Request("GET", "http://h/"))).headers["authorization"]
+    return [*(getattr(client, name) for name in own), dict(client.cookies), auth]
 
 
 def test_what_one_request_does_to_its_client_is_not_seen_by_the_next(backend):

@@ -70,8 +70,8 @@ class Settings(Model):
         inbound: See InboundSettings.
         misplaced: See MisplacedSettings.
         zone: Where this process stands; endpoints of that zone are preferred. None for no preference.
-        unnamed_upstreams: Most origins that no upstream is named for, and that have state of their own; beyond it the one
-            unused for longest is forgotten, never one in use.
+        unnamed_upstreams: Most origins that no upstream is named for and whose state is kept; beyond it the one unused
+            for longest is forgotten, never one in use.
         shared: See SharedSettings; None for a process that shares nothing with others. Needs the extra `redis`.
         watch: See WatchSettings; None for settings that nothing changes from afar.
         telemetry: See TelemetrySettings.
