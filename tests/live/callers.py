@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ import trio
 
 from resilient_http import Resilience
 from resilient_http.ports.sync import drive
+
+# For the event loop that services choose; it is no dependency of the tests.
+UVLOOP = {"use_uvloop": os.environ.get("TESTS_LOOP") == "uvloop"}
 
 
 class SyncSteps:
@@ -126,4 +130,4 @@ class Caller:
             async with resilience, resilience.async_client(**options) as client:
                 return await body(AsyncSteps(client))
 
-        return anyio.run(in_loop, backend=self.kind)
+        return anyio.run(in_loop, backend=self.kind, backend_options=UVLOOP if self.kind == "asyncio" else {})
