@@ -1,7 +1,8 @@
 """The mocks that users of httpx have in their tests keep working, and the policies above them too.
 
-respx patches httpcore's connections and pools (or, when told so, httpx's clients); pytest-httpx patches httpx's transports. Both reach
-our own engines, because those are httpx's own transports, which go over httpcore's connections where those are patched.
+respx patches httpcore's connections and pools (or, when told so, httpx's clients); pytest-httpx patches httpx's
+transports. Both reach our own engines: those are httpx's own transports, and go over httpcore's connections where those
+are patched.
 """
 
 from __future__ import annotations
