@@ -1,8 +1,8 @@
 """Does anything grow in a process that makes calls for a long time, many of which fail?
 
-Threads and tasks make calls of all kinds to three nodes in processes of their own, which answer, answer 503, drip,
-reset and go away for a while, and to addresses where nobody is. For each look the traffic pauses, so that what is
-counted is what calls have left behind. It ends with 1, and names what has grown, when after the warm-up there is more
+Threads and tasks, over both engines, make calls of all kinds to three nodes in processes of their own, which answer,
+answer 503, drip, reset and go away for a while, and to addresses where nobody is. For each look the traffic pauses, so
+that what is counted is what calls have left behind. It ends with 1, and names what has grown, when after the warm-up there is more
 of anything; how much more is too much stands in harness/growth.py.
 
     python benchmarks/soak.py                                   thirty minutes
@@ -36,16 +36,17 @@ from harness.servers import ask, node
 from resilient_http import AsyncClient, Client, Resilience, deadline
 
 NODES, THREADS, TASKS = 3, 4, 8
+OVER_AIOHTTP = 4  # tasks beside those
 PAUSE = 0.01  # seconds between two calls of a worker
 STILL = 10.0  # seconds within which all calls have ended that were under way
 AWAY, BETWEEN = 1.0, 3.0  # seconds that a node is away, and from one to the next
 STRANGERS = 1000  # unnamed upstreams that are kept
-ROWS = 12
+ROWS, TYPES = 12, 6
 ABOUT = ("minutes", "calls", "failed")
 
 DOES_NOT_SHOW = (
     "That nothing leaks: it shows that these calls leave nothing behind, in so many minutes, beyond the tolerance.",
-    "TLS, proxies, HTTP/2, trio, listeners, OpenTelemetry's SDK, or circuits and rates that are shared in Redis.",
+    "httpx2, TLS, proxies, HTTP/2, trio, listeners, OpenTelemetry's SDK, circuits and rates that are shared in Redis.",
     "How fast calls are: the workers wait between them, and stop for each look.",
 )
 
@@ -237,34 +238,40 @@ IN_TASK: dict[str, Callable[[Traffic, AsyncClient], Awaitable[None]]] = {
 }
 
 
-def settings(urls: Sequence[str]) -> dict[str, Any]:
+def settings(urls: Sequence[str], engine: str = "default") -> dict[str, Any]:
     # Circuits open when a node is away, and for as long as that.
     known = {"endpoints": list(urls), "retry": {}, "circuit": {"open_for": AWAY / 2, "max_open_for": AWAY}}
     return {
+        "engine": engine,
         # Of strangers: nobody will be there a moment later.
         "defaults": {"retry": None},
         "upstreams": {"service": known, "hedged": {**known, "hedge": {"delay": 0.1}}},
     }
 
 
-async def change_nodes(resilience: Resilience, urls: Sequence[str]) -> None:
-    """One node after the other goes away and comes back; where settings can be changed, one leaves them meanwhile."""
-    reload = getattr(resilience, "reload", None)
+async def change_nodes(all_of_them: Sequence[Resilience], urls: Sequence[str]) -> None:
+    """One node after the other goes away and comes back, and leaves the settings meanwhile."""
     for number in itertools.count():
         away = urls[number % len(urls)]
         with contextlib.suppress(OSError):
             await asyncio.to_thread(ask, f"{away}/_down/{AWAY}")
-        if reload is not None:
-            reload(settings([url for url in urls if url != away]))
+        for resilience in all_of_them:
+            resilience.reload(settings([url for url in urls if url != away], resilience.settings.engine))
         await asyncio.sleep(BETWEEN / 2)
-        if reload is not None:
-            reload(settings(urls))
+        for resilience in all_of_them:
+            resilience.reload(settings(urls, resilience.settings.engine))
         await asyncio.sleep(BETWEEN / 2)
 
 
-async def soak(resilience: Resilience, urls: Sequence[str], options: argparse.Namespace, samples: Samples) -> Traffic:
+async def soak(
+    resilience: Resilience,
+    over_aiohttp: Resilience,
+    urls: Sequence[str],
+    options: argparse.Namespace,
+    samples: Samples,
+) -> Traffic:
     traffic = Traffic(resilience, int(urls[0].rpartition(":")[2]))
-    async with resilience.async_client() as in_tasks:
+    async with over_aiohttp, resilience.async_client() as in_tasks, over_aiohttp.async_client() as others:
         with resilience.client() as in_threads:
             for number in range(options.strangers):
                 # So that from the beginning each new one takes the place of an old one of its kind.
@@ -273,6 +280,8 @@ async def soak(resilience: Resilience, urls: Sequence[str], options: argparse.Na
                         strange(traffic, in_threads)
                     else:
                         await strange_async(traffic, in_tasks)
+                with contextlib.suppress(Exception):
+                    await strange_async(traffic, others)
             began = time.monotonic()
             threads = [
                 threading.Thread(target=traffic.work_in_thread, args=(in_threads, seed)) for seed in range(THREADS)
@@ -280,7 +289,9 @@ async def soak(resilience: Resilience, urls: Sequence[str], options: argparse.Na
             for thread in threads:
                 thread.start()
             background = [asyncio.create_task(traffic.work_in_task(in_tasks, THREADS + n)) for n in range(TASKS)]
-            background.append(asyncio.create_task(change_nodes(resilience, urls)))
+            more = range(THREADS + TASKS, THREADS + TASKS + OVER_AIOHTTP)
+            background += [asyncio.create_task(traffic.work_in_task(others, seed)) for seed in more]
+            background.append(asyncio.create_task(change_nodes((resilience, over_aiohttp), urls)))
             try:
                 await look_again_and_again(traffic, samples, began, options)
             finally:
@@ -321,6 +332,17 @@ def show(report: Report, traffic: Traffic, samples: Sequence[dict[str, Any]], fo
         for one in samples[step - 1 :: step]
     ]
     report.table(Table("minutes", [("calls", ",d"), *held], over_time))
+    types = Counter({name: count for name, count in samples[-1].items() if "." in name}).most_common(TYPES)
+    report.table(
+        Table(
+            "objects of a type, by minutes",
+            [(name.removeprefix("builtins."), ",d") for name, _ in types],
+            [
+                (f"{one['minutes']:.{digits}f}", *(one.get(name, 0) for name, _ in types))
+                for one in samples[step - 1 :: step]
+            ],
+        )
+    )
     columns = [("first third", ",.1f"), ("last third", ",.1f"), ("allowed", ",.1f"), ("", "")]
     most = [one for one in found if one.what in TOLERANCES or one.grown] or found
     others = [one for one in found if one not in most][:8]
@@ -350,25 +372,31 @@ def main() -> None:
     options.every = options.every or (5.0 if options.minutes >= 5 else 1.0)
     if not Path("/proc/self/statm").exists():
         sys.exit("this needs /proc, to see memory and sockets: run it on Linux")
-    reload = "reloaded settings" if hasattr(Resilience, "reload") else "no reload of settings: not in this version"
     report = Report(
         "soak",
         "Does anything grow in a process that makes calls for a long time, many of which fail?",
         options,
-        method=f"{options.minutes:g} minutes, of which {options.warm_up:g} to warm up; {THREADS} threads and "
-        f"{TASKS} tasks; every {BETWEEN:g} s one of {NODES} nodes goes away for {AWAY:g} s; {reload}",
+        method=f"{options.minutes:g} minutes, of which {options.warm_up:g} to warm up; {THREADS} threads, "
+        f"{TASKS} tasks, and {OVER_AIOHTTP} over the engine aiohttp; every {BETWEEN:g} s one of {NODES} nodes goes "
+        f"away for {AWAY:g} s, and out of the settings",
         does_not_show=DOES_NOT_SHOW,
         partial=options.minutes < 30,
     )
     with ExitStack() as stack:
         urls = [stack.enter_context(node("moody")) for _ in range(NODES)]
-        resilience = stack.enter_context(Resilience(settings(urls)))
+        resilience, over_aiohttp = (
+            stack.enter_context(Resilience(settings(urls))),
+            Resilience(settings(urls, "aiohttp")),
+        )
         samples = Samples(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "samples")
-        traffic = asyncio.run(soak(resilience, urls, options, samples))
+        traffic = asyncio.run(soak(resilience, over_aiohttp, urls, options, samples))
         taken = samples.read()
     found = compared([one for one in taken if one["minutes"] >= options.warm_up], ABOUT)
     show(report, traffic, taken, found)
-    report.raw = {"compared": [[one.what, one.first, one.last, one.allowed] for one in found]}
+    report.raw = {
+        "compared": [[one.what, one.first, one.last, one.allowed] for one in found],
+        "over time": taken[:: max(1, len(taken) // ROWS)],
+    }
     grown = [one.what for one in found if one.grown]
     report.goal("things that grew by more than is allowed", float(len(grown)), most=0)
     report.finish()
