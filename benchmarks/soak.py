@@ -2,8 +2,8 @@
 
 Threads and tasks, over both engines, make calls of all kinds to three nodes in processes of their own, which answer,
 answer 503, drip, reset and go away for a while, and to addresses where nobody is. For each look the traffic pauses, so
-that what is counted is what calls have left behind. It ends with 1, and names what has grown, when after the warm-up there is more
-of anything; how much more is too much stands in harness/growth.py.
+that what is counted is what calls have left behind. It ends with 1, and names what has grown, when after the warm-up
+there is more of anything; how much more is too much stands in harness/growth.py.
 
     python benchmarks/soak.py                                   thirty minutes
     python benchmarks/soak.py --minutes 1 --warm-up 0.33        what CI runs

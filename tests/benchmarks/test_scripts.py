@@ -58,6 +58,27 @@ def test_a_quick_run_tells_where_it_was_measured_and_what_it_does_not_show(scrip
         assert "<svg" in (results / f"{script}.svg").read_text()
 
 
+@pytest.mark.timeout(220)
+@pytest.mark.parametrize(
+    ("script", "arguments", "name"),
+    [
+        ("throughput", ["--peers"], "throughput_peers"),
+        ("throughput", ["--choices"], "throughput_choices"),
+        ("storm", ["--outage", "503"], "storm_503"),
+    ],
+    ids=["peers", "choices", "503"],
+)
+def test_a_quick_run_of_another_kind_has_results_of_its_own(script, arguments, name, tmp_path):
+    if script == "storm" and installed("k6") is None:
+        pytest.skip("k6 is not installed; make bench-tools installs it")
+
+    finished = run(script, "--quick", "--results", str(tmp_path), *arguments)
+
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert [file.name for file in tmp_path.glob("*.json")] == [f"{name}.json"]
+    assert all(table["rows"] for table in json.loads((tmp_path / f"{name}.json").read_text())["tables"])
+
+
 def test_a_quick_run_writes_nothing_unless_it_is_told_where():
     assert "written" not in run("request_client", "--quick").stdout
 
