@@ -119,7 +119,10 @@ class HedgePolicy:
                 self._hub.emit(HedgeSuppressed(call.upstream, refusal))
             return None
         if self._rules.observe:
+            if self._budget is not None:
+                self._budget.refund()
             self._tally.add("suppressed: observe")
+            call.journal.note(f"hedge: would send a second attempt after {delay:.3g} s, but only observes")
             if self._hub.listeners:
                 self._hub.emit(Observed(call.upstream, "hedge", f"send a second attempt after {delay:.3g} s"))
             return None

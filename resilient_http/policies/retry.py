@@ -167,6 +167,8 @@ class RetryPolicy:
             paid = self._budget.withdraw(now)
             refusal = None if paid else ("budget", "the retry budget is used up")
         if refusal is None and self._rules.observe:
+            if paid and self._budget is not None:
+                self._budget.refund()
             refusal = "observe", f"would be repeated in {delay:.3g} s, but retry only observes"
             if self._hub.listeners:
                 self._hub.emit(Observed(call.upstream, "retry", f"repeat in {delay:.3g} s: {_reason(entry)}"))

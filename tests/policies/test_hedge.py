@@ -205,9 +205,19 @@ def test_a_hedge_that_was_not_sent_costs_nothing():
 
 def test_a_policy_that_only_observes_says_when_it_would_have_sent_one():
     world = hedged((5.0, 200), hedge={"observe": True})
-    assert len(world.make().journal.attempts) == 1
+    journal = world.make().journal
+    assert len(journal.attempts) == 1
+    assert journal.notes == ("hedge: would send a second attempt after 0.1 s, but only observes",)
     assert world.told(Observed) == [Observed("payments", "hedge", "send a second attempt after 0.1 s")]
     assert world.upstream.record.hedges.as_dict() == {"suppressed: observe": 1}
+
+
+def test_one_that_only_observes_takes_nothing_from_the_budget_that_retries_share():
+    world = hedged((5.0, 200), (5.0, 200), hedge={"observe": True})
+    before = world.upstream.budget.tokens(world.port.now())
+    world.make()
+    world.make()
+    assert world.upstream.budget.tokens(world.port.now()) >= before
 
 
 # Nothing is left

@@ -690,6 +690,14 @@ def test_a_policy_that_only_observes_says_what_it_would_have_repeated():
     assert upstream.tally.as_dict() == {"suppressed: observe": 1}
 
 
+def test_one_that_only_observes_takes_nothing_from_the_budget_that_hedges_share():
+    budget = RetryBudget(0.0, 0.0)
+    upstream = Upstream(503, 503, observe=True, budget=budget)
+    upstream.make()
+    upstream.make()
+    assert budget.tokens(upstream.port.now()) == RetryBudget(0.0, 0.0).tokens(0.0)
+
+
 def test_what_was_decided_is_counted():
     upstream = Upstream(500)
     upstream.make()
