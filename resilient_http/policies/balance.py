@@ -96,8 +96,11 @@ class BalancePolicy:
             return
         now, seconds = call.port.now(), min(asked, most)
         if self._observe:
-            if self._endpoints.ejections.may_eject(endpoint, now) and self._hub.listeners:
-                self._hub.emit(Observed(call.upstream, "pauses", f"pause {endpoint.url} for {seconds:.3g} s"))
+            if self._endpoints.ejections.may_eject(endpoint, now):
+                would = f"pause {endpoint.url} for {seconds:.3g} s"
+                call.journal.note(f"pauses: would {would}, but only observes")
+                if self._hub.listeners:
+                    self._hub.emit(Observed(call.upstream, "pauses", would))
         elif self._endpoints.pause(endpoint, now, seconds):
             call.journal.note(f"pauses: {endpoint.url} is left alone for {seconds:.3g} s")
             self._hub.announce(EndpointPaused(call.upstream, endpoint.url, seconds))

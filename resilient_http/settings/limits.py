@@ -44,7 +44,8 @@ class ConcurrencySettings(Model):
 
     Attributes:
         limit: Most attempts under way, in this process.
-        queue: Most first attempts waiting; repeats never wait. Beyond it calls are refused (Saturated).
+        queue: Most first attempts waiting, of each priority; repeats never wait. Beyond it calls are refused
+            (Saturated).
         adaptive: See AdaptiveSettings; None for a fixed limit.
         shed_at: Share of the limit under way from which on sheddable calls are refused.
         reserve: Share of the limit that only critical calls may use.

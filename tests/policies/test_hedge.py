@@ -128,8 +128,9 @@ def test_a_loser_enters_the_latency_as_at_least_so_long():
         world.upstream.record.latency.record(0.1)
     world.make()
     assert world.upstream.record.latency.known == 102
-    slow, quick = sorted((member.latency.known for member in world.upstream.endpoints.members), reverse=True)
-    assert (slow, quick) == (1, 1)
+    # The delay and what the hedge took, as the histogram has it: a bucket's upper edge.
+    assert 0.12 <= world.upstream.record.latency.quantile(1.0) < 0.15
+    assert [member.latency.known for member in world.upstream.endpoints.members] == [1, 1]
 
 
 def test_a_loser_that_was_patient_counts_as_silent_and_an_impatient_one_does_not():
